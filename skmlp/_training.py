@@ -1,0 +1,392 @@
+"""What to train, and the loops that train it: train -> epoch -> step.
+
+The objective, for N samples with weights s_i (1 where none are given) that add up
+to S, cross-entropies CE_i and weight matrices W_l:
+
+    J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l |W_l|^2
+
+Biases are not penalised. A batch's step follows the weighted mean of its samples'
+CE gradients plus (alpha / S) W, S being that of the whole training set: what alpha
+means does not depend on the batch size.
+
+Tasks of one shape are trained as one stack. No network of a stack influences
+another: each gets the very numbers it would get alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ._batches import Batches
+from ._loss import SoftmaxCrossEntropy, log_softmax
+from ._network import Architecture, Network, Predictor
+from ._optimizer import Momentum, scheduled_rate
+from ._threads import blas_threads
+
+SMALLEST_RATE = 1e-6  # where "adaptive" ends, as in MLPClassifier
+
+
+@dataclass
+class State:
+    """Where a training stands after its last complete epoch.
+
+    Replaced by the next one when an epoch is complete, so that an interrupt leaves
+    the one or the other. The curves are shared between them and may run ahead of
+    an interrupted epoch until ``trim``.
+    """
+
+    params: np.ndarray  # (P,)
+    velocity: np.ndarray  # (P,)
+    generator: tuple  # RandomState.get_state()
+    n_iter: int = 0
+    n_seen: int = 0  # samples, over all epochs
+    rate_factor: float = 1.0  # of learning_rate="adaptive"
+    n_validated: int = 0  # epochs after which validation data were looked at
+    loss_curve: list = field(default_factory=list)
+    validation_loss_curve: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    best_score: float = -np.inf  # of what is watched for a plateau
+    best_iter: int = 0
+    best_params: np.ndarray | None = None  # with early stopping alone
+    n_no_improvement: int = 0
+    stop_reason: str = ""
+
+    def trim(self):
+        del self.loss_curve[self.n_iter :]
+        del self.validation_loss_curve[self.n_validated :]
+        del self.validation_scores[self.n_validated :]
+
+
+@dataclass
+class Validation:
+    """Data that is looked at after each epoch.
+
+    score : callable(params) -> float, higher is better, or None for minus the
+        data's mean cross-entropy.
+    record : whether the loss curve is kept (not where it is the training data).
+    """
+
+    X: Any
+    y: np.ndarray
+    sample_weight: np.ndarray | None = None
+    score: Callable | None = None
+    record: bool = True
+
+
+@dataclass
+class Task:
+    """One training: everything it needs and nothing of scikit-learn.
+
+    It goes on from `state` for `n_epochs`. ``begin_epoch()`` and
+    ``end_epoch(state)`` are called around each; a true answer of the latter stops.
+    """
+
+    architecture: Architecture
+    X: Any  # (N, n_features), C order or CSR
+    y: np.ndarray  # (N,) class indices
+    sample_weight: np.ndarray | None  # (N,) float64, all > 0
+    state: State
+    n_epochs: int
+    batch_size: int
+    alpha: float = 0.0
+    learning_rate: str = "constant"
+    learning_rate_init: float = 0.2
+    power_t: float = 0.5
+    horizon: int = 1  # epochs over which "cosine" falls to 0
+    momentum: float = 0.9
+    nesterovs_momentum: bool = False
+    shuffle: bool = True
+    validation: Validation | None = None
+    early_stopping: bool = False
+    n_iter_no_change: float = 10
+    tol: float = 1e-4
+    verbose: bool = False
+    begin_epoch: Callable | None = None
+    end_epoch: Callable | None = None
+    error: BaseException | None = None
+
+    def __post_init__(self):
+        self.last_epoch = self.state.n_iter + self.n_epochs
+        if self.sample_weight is None:
+            self.total_weight = float(self.X.shape[0])
+        else:
+            self.total_weight = float(self.sample_weight.sum())
+
+    @property
+    def decay(self):
+        return self.alpha / self.total_weight
+
+    @property
+    def shuffles(self):
+        return self.shuffle and self.batch_size < self.X.shape[0]
+
+    @property
+    def rate(self):
+        """The learning rate of the next epoch."""
+        return scheduled_rate(
+            self.learning_rate,
+            self.learning_rate_init,
+            epoch=self.state.n_iter,
+            horizon=self.horizon,
+            n_seen=self.state.n_seen,
+            power_t=self.power_t,
+            factor=self.state.rate_factor,
+        )
+
+    @property
+    def plateaued(self):
+        """Whether what is watched got no better for too long. (An adaptive rate
+        that can still shrink does so instead, and the count starts again.)"""
+        return (
+            self.early_stopping and self.state.n_no_improvement > self.n_iter_no_change
+        )
+
+
+def train(tasks):
+    """Train tasks of one shape side by side, each to its end.
+
+    Afterwards each task's `state` is that of its last complete epoch. What goes
+    wrong with one of them (it diverges, its scorer raises) ends that one and is
+    kept as its `error`. KeyboardInterrupt is raised on.
+    """
+    everyone = tasks
+    tasks = [task for task in everyone if not is_finished(task)]
+    flops = max((t.architecture.flops(t.batch_size) for t in tasks), default=0)
+    try:
+        with blas_threads(flops), np.errstate(all="ignore"):
+            while tasks:
+                stack = Stack(tasks)
+                while len(tasks) == len(stack.tasks):
+                    run_epoch(stack)
+                    tasks = [task for task in stack.tasks if not is_finished(task)]
+    finally:
+        for task in everyone:
+            task.state.trim()
+
+
+def is_finished(task):
+    """Whether a task needs no further epoch; says why in its state."""
+    if task.error is not None or task.state.stop_reason == "callback":
+        return True
+    if task.plateaued:
+        task.state.stop_reason = "early_stopping"
+        return True
+    if task.state.n_iter >= task.last_epoch:
+        task.state.stop_reason = "max_iter"
+        return True
+    return False
+
+
+class Stack:
+    """The arrays of M tasks in training: params, gradients, velocities (M, P)."""
+
+    def __init__(self, tasks):
+        feeds = group_by_feed(tasks)
+        self.tasks = [task for feed in feeds for task in feed]
+        first = self.tasks[0]
+        architecture, size = first.architecture, first.batch_size
+        self.params = np.stack([task.state.params for task in self.tasks])
+        self.velocities = np.stack([task.state.velocity for task in self.tasks])
+        grads = np.zeros_like(self.params)
+        self.network = Network(
+            *architecture.unpack(self.params),
+            architecture.activations,
+            size,
+            *architecture.unpack(grads),
+        )
+        self.loss = SoftmaxCrossEntropy(len(self.tasks), size, self.params.dtype)
+        self.optimizer = Momentum(
+            self.params,
+            grads,
+            self.velocities,
+            self.column([task.momentum for task in self.tasks]),
+            self.column([task.decay for task in self.tasks]),
+            first.nesterovs_momentum,
+            architecture.n_weights,
+        )
+        self.feeds, start = [], 0
+        for feed in feeds:
+            models = slice(start, start + len(feed))
+            self.feeds.append(make_batches(feed[0], models))
+            start = models.stop
+
+    def column(self, numbers):
+        """One number a network, (M, 1), in the networks' precision."""
+        return np.array(numbers, dtype=self.params.dtype)[:, np.newaxis]
+
+
+def group_by_feed(tasks):
+    """Lists of the tasks that read the same rows in the same order."""
+    feeds: dict = {}
+    for task in tasks:
+        key = [id(task.X), id(task.y), id(task.sample_weight)]
+        if task.shuffles:
+            kind, keys, *rest = task.state.generator
+            key += [kind, keys.tobytes(), *rest]
+        feeds.setdefault(tuple(key), []).append(task)
+    return list(feeds.values())
+
+
+def make_batches(task, models):
+    generator = None
+    if task.shuffles:
+        generator = np.random.RandomState()
+        generator.set_state(task.state.generator)
+    return Batches(
+        models,
+        task.X,
+        task.y,
+        task.sample_weight,
+        n_classes=task.architecture.layer_sizes[-1],
+        batch_size=task.batch_size,
+        generator=generator,
+    )
+
+
+def run_epoch(stack):
+    """One pass over the training sets; each task then has its next state."""
+    for task in stack.tasks:
+        attempt(task, task.begin_epoch)
+    rate = stack.column([task.rate for task in stack.tasks])
+    loss = np.zeros(len(stack.tasks))
+    for batches in zip(*stack.feeds, strict=True):
+        run_step(stack, batches, rate, loss)
+    # One number tells whether all of a network's parameters are finite.
+    finite = np.isfinite(np.vecdot(stack.params, stack.params))
+    for feed in stack.feeds:
+        generator = feed.generator and feed.generator.get_state()
+        for m in range(feed.models.start, feed.models.stop):
+            task = stack.tasks[m]
+            mean_loss = float(loss[m]) / task.total_weight
+            if finite[m] and np.isfinite(mean_loss):
+                params, velocity = stack.params[m].copy(), stack.velocities[m].copy()
+                attempt(task, advance, task, mean_loss, params, velocity, generator)
+            elif task.error is None:
+                task.error = diverged(task)
+
+
+def run_step(stack, batches, rate, loss):
+    """Forward, loss, backward, update, for one batch of each feed."""
+    inputs = [(batch.models, batch.X) for batch in batches]
+    scores = stack.network.forward(inputs)  # (M, K, B)
+    dscores = stack.network.dscores
+    step_loss = np.concatenate(
+        [
+            stack.loss(scores[b.models], b.targets, b.weights, dscores[b.models])
+            for b in batches
+        ]
+    )
+    stack.network.backward(inputs)
+    step_loss += stack.optimizer.step(rate)
+    for b in batches:
+        loss[b.models] += b.total * step_loss[b.models]
+
+
+def attempt(task, function, *args):
+    """Call what may raise for one task's own reasons."""
+    if function is not None and task.error is None:
+        try:
+            function(*args)
+        except Exception as error:
+            task.error = error
+
+
+def diverged(task):
+    return ValueError(
+        f"Training diverged in epoch {task.state.n_iter + 1}: the loss or the weights "
+        f"are no longer finite, with learning_rate_init={task.learning_rate_init!r} "
+        f"(this epoch's rate: {task.rate:.3g}) and momentum={task.momentum!r}. Try a "
+        "smaller learning_rate_init, a smaller momentum, or features scaled to "
+        "similar ranges (StandardScaler)."
+    )
+
+
+def advance(task, loss, params, velocity, generator):
+    """Replace the task's state by that after one more epoch: look at the validation
+    data, watch for a plateau; then tell whoever listens."""
+    old = task.state
+    old.loss_curve.append(loss)
+    state = replace(
+        old,
+        params=params,
+        velocity=velocity,
+        generator=generator or old.generator,
+        n_iter=old.n_iter + 1,
+        n_seen=old.n_seen + task.X.shape[0],
+    )
+    score = None if task.validation is None else validate(task, state)
+    if task.early_stopping or task.learning_rate == "adaptive":
+        watch(task, state, score if task.early_stopping else -loss)
+    task.state = state
+    if task.verbose:
+        print(progress_line(task))
+    if task.end_epoch is not None and task.end_epoch(state):
+        state.stop_reason = "callback"
+
+
+def validate(task, state):
+    """The score of the validation data; it and their loss go into the curves."""
+    data = task.validation
+    score = loss = None
+    if data.record or data.score is None:
+        loss = mean_cross_entropy(task.architecture, state.params, data)
+        score = -loss
+    if data.score is not None:
+        score = float(data.score(state.params))
+    if data.record:
+        weights = state.params[: task.architecture.n_weights]
+        penalty = 0.5 * task.decay * float(np.vecdot(weights, weights))
+        state.validation_loss_curve.append(loss + penalty)
+        state.validation_scores.append(score)
+        state.n_validated += 1
+    return score
+
+
+def mean_cross_entropy(architecture, params, data):
+    total = weight = 0.0
+    predictor = Predictor(
+        *architecture.unpack(params), architecture.activations, len(data.y)
+    )
+    for rows, scores in predictor.blocks(data.X):
+        log_softmax(scores)
+        y = data.y[rows]
+        losses = -scores[y, np.arange(len(y))].astype(np.float64)  # (B,)
+        if data.sample_weight is not None:
+            losses *= data.sample_weight[rows]
+            weight += float(data.sample_weight[rows].sum())
+        else:
+            weight += len(y)
+        total += float(losses.sum())
+    return total / weight
+
+
+def watch(task, state, score):
+    """Count the epochs without improvement, as MLPClassifier does; keep the best
+    parameters; shrink an adaptive rate on a plateau."""
+    if score < state.best_score + task.tol:
+        state.n_no_improvement += 1
+    else:
+        state.n_no_improvement = 0
+    if score > state.best_score:
+        state.best_score, state.best_iter = score, state.n_iter
+        if task.early_stopping:
+            state.best_params = state.params
+    if task.learning_rate == "adaptive" and (
+        state.n_no_improvement > task.n_iter_no_change
+        and task.learning_rate_init * state.rate_factor > SMALLEST_RATE
+    ):
+        state.rate_factor /= 5.0
+        state.n_no_improvement = 0
+
+
+def progress_line(task):
+    state = task.state
+    line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.6f}"
+    if task.validation is not None and task.validation.record:
+        line += (
+            f", validation loss {state.validation_loss_curve[-1]:.6f}"
+            f", score {state.validation_scores[-1]:.6f}"
+        )
+    return line

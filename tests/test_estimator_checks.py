@@ -1,0 +1,23 @@
+"""scikit-learn's own checks, on several configurations, none expected to fail."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skmlp import MomentumMLPClassifier
+
+CONFIGURATIONS = [
+    MomentumMLPClassifier(),
+    MomentumMLPClassifier(output_activation="logistic", batch_size=None),
+    MomentumMLPClassifier(
+        (20,), "relu", nesterovs_momentum=True, learning_rate_init=0.05
+    ),
+    MomentumMLPClassifier(
+        activation="tanh", learning_rate="adaptive", learning_rate_init=0.05
+    ),
+    MomentumMLPClassifier((), "identity", shuffle=False),
+    MomentumMLPClassifier(learning_rate="cosine"),
+]
+
+
+@parametrize_with_checks(CONFIGURATIONS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)

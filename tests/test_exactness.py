@@ -1,0 +1,124 @@
+"""The notebook's numbers, and the same numbers every time."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from reference import train_notebook
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, train_test_split
+
+from skmlp import MomentumMLPClassifier
+
+
+@pytest.fixture(scope="module")
+def notebook_split(digits):
+    X, y = digits
+    X, _, y, _ = train_test_split(X, y, test_size=0.33, random_state=111)
+    X, _, y, _ = train_test_split(X, y, test_size=0.40, random_state=123)
+    return X, y
+
+
+@pytest.mark.parametrize("hidden", [(48, 32), (7,), (12, 9, 5)])
+@pytest.mark.parametrize("alpha", [0.0, 0.599484, 30.0])
+@pytest.mark.parametrize("seed", [0, 1, 111])
+def test_training_equals_the_notebooks_equations(notebook_split, seed, alpha, hidden):
+    X, y = notebook_split
+    loss, weights, biases = train_notebook(
+        X, y, hidden, seed=seed, lam=alpha, epochs=200
+    )
+    mlp = MomentumMLPClassifier(
+        hidden,
+        batch_size=None,
+        output_activation="logistic",
+        alpha=alpha,
+        max_iter=200,
+        random_state=seed,
+    ).fit(X, y)
+    assert_allclose(mlp.loss_curve_, loss, rtol=0, atol=1e-10)
+    for coef, W in zip(mlp.coefs_, weights, strict=True):
+        assert_allclose(coef, W, rtol=0, atol=1e-10)
+    for intercept, b in zip(mlp.intercepts_, biases, strict=True):
+        assert_allclose(intercept, b[:, 0], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_initial_weights_are_the_notebooks_in_any_precision(iris, dtype):
+    X, y = iris
+    np.random.seed(5)
+    drawn = [
+        np.random.uniform(-bound, bound, shape)
+        for shape in [(4, 48), (48, 32), (32, 3)]
+        for bound in [np.sqrt(6.0) / np.sqrt(sum(shape))]
+    ]
+    # A rate too small to move a weight leaves the initial ones in sight.
+    mlp = MomentumMLPClassifier(random_state=5, max_iter=1, learning_rate_init=1e-30)
+    mlp.fit(X.astype(dtype), y)
+    for coef, expected in zip(mlp.coefs_, drawn, strict=True):
+        assert_array_equal(coef, expected.astype(dtype))
+    for intercept in mlp.intercepts_:
+        assert_allclose(intercept, 0.0, atol=1e-29)
+
+
+@pytest.mark.parametrize("batch_size", ["auto", None, 32])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_same_seed_same_weights(digits, batch_size, dtype):
+    X, y = digits
+    mlp = MomentumMLPClassifier(random_state=3, max_iter=5, batch_size=batch_size)
+    first = mlp.fit(X.astype(dtype), y)
+    second = clone(mlp).fit(X.astype(dtype), y)
+    other = clone(mlp).set_params(random_state=4).fit(X.astype(dtype), y)
+    assert_array_equal(first.loss_curve_, second.loss_curve_)
+    for a, b, c in zip(first.coefs_, second.coefs_, other.coefs_, strict=True):
+        assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
+
+
+def test_two_processes_give_what_one_gives(digits):
+    X, y = digits
+    results = [
+        GridSearchCV(
+            MomentumMLPClassifier(max_iter=5, random_state=0),
+            {"alpha": [0.1, 1.0], "batch_size": [50, None]},
+            cv=3,
+            n_jobs=n_jobs,
+        ).fit(X, y)
+        for n_jobs in (1, 2)
+    ]
+    one, two = results
+    assert_array_equal(
+        one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
+    )
+    assert one.best_params_ == two.best_params_
+    for a, b in zip(
+        one.best_estimator_.coefs_, two.best_estimator_.coefs_, strict=True
+    ):
+        assert_array_equal(a, b)
+
+
+def test_a_fit_runs_exactly_max_iter_epochs(iris):
+    mlp = MomentumMLPClassifier(max_iter=37, learning_rate_init=1e-9).fit(*iris)
+    assert mlp.n_iter_ == len(mlp.loss_curve_) == 37
+    assert mlp.loss_ == mlp.loss_curve_[-1]
+    assert mlp.stop_reason_ == "max_iter"
+
+
+def test_alpha_means_the_same_for_every_batch_size(digits):
+    """With a rate so small that the network hardly moves, an epoch of mini-batches
+    adds up to one full-batch gradient for each step it took."""
+    X, y = digits
+    X, y = X[:1000] / 16, y[:1000]
+    moves = {}
+    for batch_size in (None, 100):
+        common = {"random_state": 0, "max_iter": 1, "batch_size": batch_size}
+        mlp = MomentumMLPClassifier(
+            alpha=50.0, momentum=0.0, learning_rate_init=1e-6, **common
+        ).fit(X, y)
+        still = MomentumMLPClassifier(
+            alpha=0.0, momentum=0.0, learning_rate_init=1e-30, **common
+        ).fit(X, y)
+        n_steps = 1 if batch_size is None else 10
+        moves[batch_size] = [
+            (a - b) / n_steps for a, b in zip(mlp.coefs_, still.coefs_, strict=True)
+        ]
+    for full, mini in zip(moves[None], moves[100], strict=True):
+        assert_allclose(mini, full, rtol=1e-3, atol=1e-13)
