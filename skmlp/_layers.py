@@ -97,8 +97,10 @@ class Layer:
         self.activate, self.differentiate = ACTIVATIONS[activation]
         self.n_models, self.n_out = intercept.shape
         size = self.n_models * self.n_out * n_samples
-        self._Y = Buffer(size, coef.dtype)
-        self._dY = None if dcoef is None else Buffer(size, coef.dtype)
+        self._Y, self._dY = Buffer(size, coef.dtype), None
+        if dcoef is not None:
+            self._dY = Buffer(size, coef.dtype)
+            self.ones = np.ones(n_samples, dtype=coef.dtype)
 
     def resize(self, n_samples):
         """Make Y, and where it is trained dY, hold n_samples columns."""
@@ -123,7 +125,8 @@ class Layer:
         self.differentiate(self.Y, self.dY)
         dZ = self.dY  # (M, n_out, B)
         self.gradient(A, dZ)
-        np.add.reduce(dZ, axis=2, out=self.dintercept)
+        # A product with ones adds up the columns faster than np.add.reduce does.
+        np.matmul(dZ, self.ones[: dZ.shape[2]], out=self.dintercept)
         if dA is not None:
             np.matmul(self.coef, dZ, out=dA)  # (M, n_in, B)
 

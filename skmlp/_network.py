@@ -127,7 +127,7 @@ class Predictor:
     coefs : list of (n_in, n_out); intercepts : list of (n_out,).
     """
 
-    BLOCK_BYTES = 2**18  # of the widest layer, so that a block stays in cache
+    BLOCK_BYTES = 2**20  # of the widest layer: large enough to be fast, a few MB
     MIN_ROWS = 64
 
     def __init__(self, coefs, intercepts, activations, n_rows):

@@ -206,6 +206,7 @@ class Stack:
             first.nesterovs_momentum,
             architecture.n_weights,
         )
+        self.step_loss = np.empty(len(self.tasks))
         self.feeds, start = [], 0
         for feed in feeds:
             models = slice(start, start + len(feed))
@@ -272,16 +273,14 @@ def run_step(stack, batches, rate, loss):
     inputs = [(batch.models, batch.X) for batch in batches]
     scores = stack.network.forward(inputs)  # (M, K, B)
     dscores = stack.network.dscores
-    step_loss = np.concatenate(
-        [
-            stack.loss(scores[b.models], b.targets, b.weights, dscores[b.models])
-            for b in batches
-        ]
-    )
-    stack.network.backward(inputs)
-    step_loss += stack.optimizer.step(rate)
     for b in batches:
-        loss[b.models] += b.total * step_loss[b.models]
+        stack.step_loss[b.models] = stack.loss(
+            scores[b.models], b.targets, b.weights, dscores[b.models]
+        )
+    stack.network.backward(inputs)
+    stack.step_loss += stack.optimizer.step(rate)
+    for b in batches:
+        loss[b.models] += b.total * stack.step_loss[b.models]
 
 
 def attempt(task, function, *args):
