@@ -28,7 +28,8 @@ from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._layers import ACTIVATIONS
 from ._loss import log_softmax, softmax
 from ._network import Architecture, Predictor
-from ._training import State, Task, Validation, train
+from ._stacking import train_task
+from ._training import State, Task, Validation
 
 # What a State holds beyond the public attributes: plain arrays, numbers, strings.
 PRIVATE_STATE = (
@@ -671,7 +672,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     def _train(self, task):
         before = task.state.n_iter
         try:
-            train([task])
+            train_task(task)
         except KeyboardInterrupt:
             if task.state.n_iter > before:
                 task.state.stop_reason = "interrupted"

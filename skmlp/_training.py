@@ -144,12 +144,13 @@ class Task:
         )
 
 
-def train(tasks):
+def train(tasks, check=None):
     """Train tasks of one shape side by side, each to its end.
 
     Afterwards each task's `state` is that of its last complete epoch. What goes
     wrong with one of them (it diverges, its scorer raises) ends that one and is
-    kept as its `error`. KeyboardInterrupt is raised on.
+    kept as its `error`. KeyboardInterrupt is raised on; `check`, called before each
+    epoch, may raise it.
     """
     everyone = tasks
     tasks = [task for task in everyone if not is_finished(task)]
@@ -159,6 +160,8 @@ def train(tasks):
             while tasks:
                 stack = Stack(tasks)
                 while len(tasks) == len(stack.tasks):
+                    if check is not None:
+                        check()
                     run_epoch(stack)
                     tasks = [task for task in stack.tasks if not is_finished(task)]
     finally:
