@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import warnings
 from numbers import Integral, Real
 from typing import ClassVar
@@ -41,7 +42,6 @@ PRIVATE_STATE = (
     "best_score",
     "best_iter",
     "n_no_improvement",
-    "stop_reason",
 )
 
 
@@ -557,10 +557,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if self.validation_fraction is None:
             watched = self._validation(X, codes, sample_weight, record=False)
             return X, codes, sample_weight, watched
+        n_val = math.ceil(self.validation_fraction * X.shape[0])
         try:
             train_rows, val_rows = train_test_split(
                 np.arange(X.shape[0]),
-                test_size=self.validation_fraction,
+                test_size=max(n_val, len(np.unique(codes))),  # a place for each class
                 stratify=codes,
                 random_state=self._split_seed,
             )
@@ -821,7 +822,8 @@ def encode(y, classes, name):
     try:
         return LabelEncoder().fit(classes).transform(y).astype(np.intp, copy=False)
     except ValueError as error:
+        unknown = sorted(set(np.unique(y).tolist()) - set(classes.tolist()))
         raise ValueError(
-            f"{name} has labels that the classifier does not know: {error}. "
-            f"Its classes_ are {classes!r}."
+            f"{name} has the labels {unknown}, which are not among the classes_ of "
+            f"the classifier: {classes.tolist()}."
         ) from error

@@ -1,0 +1,91 @@
+"""Class weights: factors of the sample weights."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skmlp import MomentumMLPClassifier
+
+
+@pytest.fixture
+def uneven(iris):
+    X, y = iris
+    kept = np.r_[0:50, 50:80, 100:110]
+    return X[kept], y[kept]
+
+
+def make(**params):
+    return MomentumMLPClassifier(
+        (5,), batch_size=32, max_iter=10, random_state=0, **params
+    )
+
+
+def assert_same(a, b):
+    assert a.loss_curve_ == b.loss_curve_
+    for one, other in zip(a.coefs_, b.coefs_, strict=True):
+        assert_array_equal(one, other)
+
+
+def test_a_dict_multiplies_sample_weight(uneven):
+    X, y = uneven
+    own = np.linspace(0.5, 2, len(y))
+    factors = {0: 1.0, 1: 2.0, 2: 4.0}
+    expected = own * np.array([1.0, 2.0, 4.0])[y]
+    a = make(class_weight=factors).fit(X, y, sample_weight=own)
+    assert_same(a, make().fit(X, y, sample_weight=expected))
+    assert a.loss_curve_ != make().fit(X, y, sample_weight=own).loss_curve_
+
+
+def test_a_dict_of_strings(uneven):
+    X, y = uneven
+    names = np.array(["a", "b", "c"])
+    a = make(class_weight={"a": 1, "b": 2, "c": 3}).fit(X, names[y])
+    assert_same(a, make(class_weight={0: 1, 1: 2, 2: 3}).fit(X, y))
+
+
+def test_balanced_gives_each_class_the_same_total(uneven):
+    X, y = uneven  # 50, 30 and 10 samples
+    a = make(class_weight="balanced").fit(X, y)
+    assert_same(a, make(class_weight={0: 30 / 50, 1: 1.0, 2: 3.0}).fit(X, y))
+
+
+def test_balanced_counts_sample_weights(uneven):
+    X, y = uneven
+    own = 1.0 + (np.arange(len(y)) % 4)
+    totals = np.bincount(y, own)
+    a = make(class_weight="balanced").fit(X, y, sample_weight=own)
+    b = make().fit(X, y, sample_weight=own * (totals.sum() / 3 / totals)[y])
+    assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-12)
+
+
+def test_balanced_lifts_the_rare_class(rng):
+    X = np.r_[rng.normal(size=(300, 2)), rng.normal(1.0, 1.0, size=(15, 2))]
+    y = np.r_[np.zeros(300), np.ones(15)]
+    mlp = MomentumMLPClassifier((5,), max_iter=100, random_state=0)
+    plain = np.mean(mlp.fit(X, y).predict(X[300:]))
+    balanced = np.mean(
+        mlp.set_params(class_weight="balanced").fit(X, y).predict(X[300:])
+    )
+    assert balanced > 0.5 > plain
+
+
+def test_partial_fit_refuses_balanced(uneven):
+    X, y = uneven
+    with pytest.raises(
+        ValueError, match=r"'balanced' is not supported for partial_fit"
+    ):
+        make(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
+    by_hand = make(class_weight={0: 2, 1: 1, 2: 1}).partial_fit(X, y, [0, 1, 2])
+    assert (
+        by_hand.loss_ == make(class_weight={0: 2, 1: 1, 2: 1}).fit(X, y).loss_curve_[0]
+    )
+
+
+def test_bad_class_weights_are_refused(uneven):
+    X, y = uneven
+    with pytest.raises(ValueError, match=r"classes, \[2\], are not in"):
+        make(class_weight={0: 1, 1: 1, 7: 3}).fit(X, y)
+    with pytest.raises(ValueError, match=r"class_weight=.*-2.* negative"):
+        make(class_weight={0: 1, 1: -2, 2: 1}).fit(X, y)
+    with pytest.raises(ValueError, match="Got 'even'"):
+        make(class_weight="even").fit(X, y)

@@ -1,0 +1,244 @@
+"""A training that is continued is the same training, bit for bit."""
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from skmlp import MomentumMLPClassifier
+
+OWN_TYPE = "skmlp._classifier.MomentumMLPClassifier"
+
+
+def through_joblib(mlp, folder):
+    joblib.dump(mlp, folder / "mlp.joblib")
+    return joblib.load(folder / "mlp.joblib")
+
+
+def through_skops(mlp, folder):
+    skops.io.dump(mlp, folder / "mlp.skops")
+    assert skops.io.get_untrusted_types(file=folder / "mlp.skops") == [OWN_TYPE]
+    return skops.io.load(folder / "mlp.skops", trusted=[OWN_TYPE])
+
+
+KEEPERS = {
+    "nothing": lambda mlp, folder: mlp,
+    "pickle": lambda mlp, folder: pickle.loads(pickle.dumps(mlp)),
+    "deepcopy": lambda mlp, folder: copy.deepcopy(mlp),
+    "joblib": through_joblib,
+    "skops": through_skops,
+}
+
+
+def assert_same_training(a, b):
+    for name in ("n_iter_", "loss_curve_", "validation_loss_curve_", "best_iter_"):
+        assert getattr(a, name) == getattr(b, name), name
+    for one, other in zip(
+        a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True
+    ):
+        assert one.dtype == other.dtype
+        assert_array_equal(one, other)
+
+
+SETTINGS = st.fixed_dictionaries(
+    {
+        "batch_size": st.sampled_from([None, 20, 32, "auto"]),
+        "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive"]),
+        "learning_rate_init": st.sampled_from([0.05, 0.3]),
+        "momentum": st.sampled_from([0.0, 0.9]),
+        "nesterovs_momentum": st.booleans(),
+        "shuffle": st.booleans(),
+        "random_state": st.integers(0, 5),
+        "n_iter_no_change": st.sampled_from([1, 10]),
+        "tol": st.sampled_from([1e-4, 0.2]),
+        "activation": st.sampled_from(["logistic", "tanh"]),
+    }
+)
+AS_LAW = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@AS_LAW
+@given(
+    params=SETTINGS,
+    k=st.integers(1, 6),
+    keeper=st.sampled_from(sorted(KEEPERS)),
+    dtype=st.sampled_from([np.float64, np.float32]),
+)
+def test_k_partial_fits_are_a_fit_of_k_epochs(iris, tmp_path, params, k, keeper, dtype):
+    X, y = iris[0].astype(dtype), iris[1]
+    whole = MomentumMLPClassifier((6,), max_iter=k, **params).fit(X, y)
+    parts = MomentumMLPClassifier((6,), **params)
+    for _ in range(k):
+        parts = KEEPERS[keeper](parts.partial_fit(X, y, classes=[0, 1, 2]), tmp_path)
+    assert_same_training(whole, parts)
+
+
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+@AS_LAW
+@given(
+    params=SETTINGS,
+    epochs=st.lists(st.integers(1, 6), min_size=2, max_size=3),
+    keeper=st.sampled_from(sorted(KEEPERS)),
+    dtype=st.sampled_from([np.float64, np.float32]),
+    early_stopping=st.booleans(),
+)
+def test_warm_starts_add_up(
+    iris, tmp_path, params, epochs, keeper, dtype, early_stopping
+):
+    X, y = iris[0].astype(dtype), iris[1]
+    params = params | {"early_stopping": early_stopping}
+    whole = MomentumMLPClassifier((6,), max_iter=sum(epochs), **params).fit(X, y)
+    parts = MomentumMLPClassifier((6,), warm_start=True, **params)
+    for n in epochs:
+        parts = KEEPERS[keeper](parts.set_params(max_iter=n).fit(X, y), tmp_path)
+    assert_same_training(whole, parts)
+
+
+def test_without_warm_start_fit_starts_anew(iris):
+    mlp = MomentumMLPClassifier((6,), max_iter=3, random_state=0).fit(*iris)
+    first = mlp.loss_curve_
+    assert mlp.fit(*iris).loss_curve_ == first
+
+
+def test_what_was_stopped_early_goes_on_only_with_more_patience(iris):
+    mlp = MomentumMLPClassifier(
+        (6,), max_iter=50, early_stopping=True, n_iter_no_change=2, tol=0.5,
+        warm_start=True, random_state=0,
+    )  # fmt: skip
+    n_iter = mlp.fit(*iris).n_iter_
+    assert mlp.fit(*iris).n_iter_ == n_iter < 50
+    assert mlp.set_params(n_iter_no_change=4).fit(*iris).n_iter_ == n_iter + 2
+    assert mlp.stop_reason_ == "early_stopping"
+    mlp.set_params(early_stopping=False, max_iter=5).fit(*iris)
+    assert mlp.n_iter_ == n_iter + 7
+
+
+def test_random_state_objects_continue_their_own_stream(iris):
+    whole = MomentumMLPClassifier(
+        (6,), batch_size=20, max_iter=5, random_state=np.random.RandomState(3)
+    ).fit(*iris)
+    parts = MomentumMLPClassifier(
+        (6,), batch_size=20, max_iter=2, random_state=np.random.RandomState(3)
+    ).set_params(warm_start=True)
+    parts.fit(*iris).set_params(max_iter=3).fit(*iris)
+    assert_same_training(whole, parts)
+
+
+def test_validation_curves_go_on(iris):
+    X, y = iris
+    data = {"X_val": X[::3], "y_val": y[::3]}
+    whole = MomentumMLPClassifier((6,), max_iter=5, random_state=0).fit(X, y, **data)
+    parts = MomentumMLPClassifier((6,), max_iter=2, random_state=0, warm_start=True)
+    parts.fit(X, y, **data).set_params(max_iter=3).fit(X, y, **data)
+    assert_same_training(whole, parts)
+    parts.fit(X, y)  # three epochs that nobody watched
+    assert (parts.n_iter_, len(parts.validation_scores_)) == (8, 5)
+
+
+def test_a_batch_may_lack_a_class(iris):
+    X, y = iris
+    names = np.array(["a", "b", "c"])[y]
+    mlp = MomentumMLPClassifier((6,), random_state=0)
+    mlp.partial_fit(X[:50], names[:50], classes=["c", "a", "b"])
+    for _ in range(200):
+        for rows in (slice(0, 60), slice(40, 110), slice(100, 150)):
+            mlp.partial_fit(X[rows], names[rows])
+    assert mlp.n_iter_ == 601
+    assert mlp.score(X, names) > 0.8
+    warm = MomentumMLPClassifier((6,), max_iter=2, warm_start=True).fit(X, names)
+    assert warm.fit(X[:60], names[:60]).n_iter_ == 4
+
+
+def test_partial_fit_continues_a_fit(iris):
+    mlp = MomentumMLPClassifier((6,), max_iter=4, batch_size=32, random_state=0)
+    whole = copy.deepcopy(mlp).set_params(max_iter=5).fit(*iris)
+    assert_same_training(whole, mlp.fit(*iris).partial_fit(*iris))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"columns": 3}, "X has 3 features, but .* expecting 4"),
+        ({"hidden_layer_sizes": (7,)}, r"another architecture: .*\(4, 7, 3\)"),
+        ({"activation": "tanh"}, "another architecture: .*'tanh'"),
+        ({"output_activation": "logistic"}, "another architecture: .*'logistic'"),
+        ({"labels": [0, 1, 9]}, r"y has the labels \[9\], .*: \[0, 1, 2\]"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_changes_between_calls_are_refused(iris, change, said, method):
+    X, y = iris
+    mlp = MomentumMLPClassifier((6,), max_iter=2, warm_start=True).fit(X, y)
+    before, change = vars(mlp).copy(), change.copy()
+    X = X[:, : change.pop("columns", 4)]
+    y = np.array(change.pop("labels", [0, 1, 2]))[y]
+    mlp.set_params(**change)
+    with pytest.raises(ValueError, match=said):
+        getattr(mlp, method)(X, y)
+    mlp.set_params(**{name: before[name] for name in change})
+    after = vars(mlp)
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in before)
+    getattr(mlp, method)(*iris)  # and it goes on
+
+
+def test_partial_fit_says_what_it_needs(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        MomentumMLPClassifier().partial_fit(X, y)
+    with pytest.raises(ValueError, match="does not support early_stopping=True"):
+        MomentumMLPClassifier(early_stopping=True).partial_fit(X, y, [0, 1, 2])
+    mlp = MomentumMLPClassifier().partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"classes=\[0, 1\] is not the same"):
+        mlp.partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match=r"y has the labels \[5\]"):
+        MomentumMLPClassifier().partial_fit(X, [5] * 150, classes=[0, 1, 2])
+
+
+def test_cosine_continues_an_interrupted_run(iris):
+    """Its length is the epochs done before plus max_iter: what remains is asked for."""
+
+    X, y = iris
+    common = {"learning_rate": "cosine", "batch_size": 32, "random_state": 0}
+    whole = MomentumMLPClassifier((6,), max_iter=8, **common).fit(X, y)
+    calls = []
+
+    def interrupt_third(estimator, X, y):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return 0.0
+
+    mlp = MomentumMLPClassifier(
+        (6,), max_iter=8, warm_start=True, scoring=interrupt_third, **common
+    )
+    with pytest.raises(KeyboardInterrupt):
+        mlp.fit(X, y, X_val=X, y_val=y)
+    assert mlp.n_iter_ == 3
+    mlp.set_params(max_iter=5).fit(X, y)
+    assert mlp.loss_curve_ == whole.loss_curve_
+
+
+def test_the_kept_state_is_plain(iris):
+    """Arrays, numbers, strings and containers of them: nothing else to trust."""
+
+    def kinds(value):
+        if isinstance(value, dict):
+            return set().union(*map(kinds, value.values()))
+        if isinstance(value, list | tuple):
+            return set().union(*map(kinds, value)) if value else set()
+        return {type(value)}
+
+    mlp = MomentumMLPClassifier((6,), max_iter=2, random_state=0).fit(*iris)
+    allowed = {np.ndarray, float, int, bool, str, type(None)}
+    assert kinds(vars(mlp)) <= allowed

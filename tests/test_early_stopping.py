@@ -1,0 +1,209 @@
+"""Validation data, the scores that are watched, and stopping on them."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skmlp import MomentumMLPClassifier
+
+
+@pytest.fixture
+def split(digits):
+    X, y = digits[0] / 16, digits[1]
+    return X[:300], y[:300], X[300:500], y[300:500]
+
+
+def make(**params):
+    return MomentumMLPClassifier(
+        **({"hidden_layer_sizes": (12,), "max_iter": 15, "random_state": 0} | params)
+    )
+
+
+# Learns within a few epochs and then gets worse: it stops early for sure.
+STOPS = {"max_iter": 300, "learning_rate_init": 0.5, "alpha": 0.0, "batch_size": 20}
+
+
+@pytest.mark.parametrize("batch_size", [None, 50])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_validation_loss_is_the_mean_cross_entropy_plus_the_penalty(
+    split, batch_size, weighted
+):
+    X, y, X_val, y_val = split
+    weight = np.linspace(0.5, 2, 300) if weighted else None
+    weight_val = np.linspace(0.1, 3, 200) if weighted else None
+    total = 300 if weight is None else weight.sum()
+    mlp = make(batch_size=batch_size, alpha=0.7, max_iter=4)
+    mlp.fit(X, y, weight, X_val=X_val, y_val=y_val, sample_weight_val=weight_val)
+    assert len(mlp.validation_loss_curve_) == len(mlp.validation_scores_) == 4
+    for epoch in range(4):
+        part = make(batch_size=batch_size, alpha=0.7, max_iter=epoch + 1)
+        part.fit(X, y, weight)
+        loss = log_loss(y_val, part.predict_proba(X_val), sample_weight=weight_val)
+        squares = sum(np.sum(coef**2) for coef in part.coefs_)
+        penalised = loss + 0.7 / (2 * total) * squares
+        assert_allclose(mlp.validation_loss_curve_[epoch], penalised, rtol=1e-10)
+        assert_allclose(mlp.validation_scores_[epoch], -loss, rtol=1e-10)
+
+
+def own_scorer(estimator, X, y):
+    return accuracy_score(y, estimator.predict(X)) / 2
+
+
+@pytest.mark.parametrize(
+    ("scoring", "factor"), [("accuracy", 1), (None, 1), (own_scorer, 0.5)]
+)
+def test_any_scorer_is_recorded(split, scoring, factor):
+    X, y, X_val, y_val = split
+    mlp = make(scoring=scoring).fit(X, y, X_val=X_val, y_val=y_val)
+    assert mlp.validation_scores_[-1] == factor * mlp.score(X_val, y_val)
+    assert len(set(mlp.validation_scores_)) > 1
+
+
+def test_looking_at_validation_data_changes_nothing(split):
+    X, y, X_val, y_val = split
+    plain = make(batch_size=32).fit(X, y)
+    watched = make(batch_size=32).fit(X, y, X_val=X_val, y_val=y_val)
+    assert plain.loss_curve_ == watched.loss_curve_
+    for a, b in zip(plain.coefs_, watched.coefs_, strict=True):
+        assert_array_equal(a, b)
+    assert plain.validation_loss_curve_ is plain.validation_scores_ is None
+
+
+@pytest.mark.parametrize("scoring", ["loss", "accuracy"])
+def test_stops_and_restores_the_best_epoch(split, scoring):
+    X, y, X_val, y_val = split
+    mlp = make(early_stopping=True, scoring=scoring, n_iter_no_change=4, **STOPS)
+    mlp.fit(X, y, X_val=X_val, y_val=y_val)
+    scores = np.array(mlp.validation_scores_)
+    assert mlp.stop_reason_ == "early_stopping"
+    assert mlp.n_iter_ == len(scores) == len(mlp.loss_curve_) < 300
+    assert mlp.best_iter_ == scores.argmax() + 1 < mlp.n_iter_
+    assert mlp.best_validation_score_ == scores.max()
+    # MLPClassifier's rule: more than n_iter_no_change epochs in a row without tol.
+    best_before = np.maximum.accumulate(np.r_[-np.inf, scores])[:-1]
+    worse = scores < best_before + 1e-4
+    assert worse[-5:].all()
+    assert not any(worse[i : i + 5].all() for i in range(len(worse) - 5))
+    same = make(**STOPS).set_params(max_iter=mlp.best_iter_).fit(X, y)
+    for a, b in zip(mlp.coefs_, same.coefs_, strict=True):
+        assert_array_equal(a, b)
+
+
+def test_keeps_a_stratified_share_of_the_training_data_out(split):
+    X, y, _, _ = split
+    names = np.array([f"digit {k}" for k in range(10)])
+    frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
+    seen = []
+
+    def spy(estimator, X, y):
+        seen.append((X, y))
+        return estimator.score(X, y)
+
+    mlp = make(early_stopping=True, validation_fraction=0.25, scoring=spy, **STOPS)
+    mlp.fit(frame, names[y])
+    assert mlp.stop_reason_ == "early_stopping"
+    X_val, y_val = seen[0]
+    assert len(y_val) == 75
+    share = np.array([np.mean(y_val == name) for name in names])
+    assert_allclose(share, np.bincount(y) / 300, atol=0.014)
+    rows = {row.tobytes() for row in X}
+    assert all(row.tobytes() in rows for row in X_val)
+
+
+def test_none_watches_the_training_data(split):
+    X, y, _, _ = split
+    mlp = make(
+        early_stopping=True,
+        validation_fraction=None,
+        scoring="accuracy",
+        n_iter_no_change=3,
+        **STOPS,
+    ).fit(X, y)
+    assert mlp.stop_reason_ == "early_stopping"
+    assert mlp.best_validation_score_ == mlp.score(X, y) == 1.0
+    assert mlp.validation_loss_curve_ is mlp.validation_scores_ is None
+
+
+def test_warns_only_where_early_stopping_never_stopped(split):
+    X, y, X_val, y_val = split
+    mlp = make(early_stopping=True, n_iter_no_change=50)
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=15 .* warm_start") as seen:
+        mlp.fit(X, y)
+    assert len(seen) == 1
+    assert mlp.stop_reason_ == "max_iter"
+    assert mlp.best_iter_ == np.argmax(mlp.validation_scores_) + 1
+    make().fit(X, y, X_val=X_val, y_val=y_val)  # warnings are errors
+
+
+def test_in_a_pipeline_that_transforms_x_val(split):
+    X, y, X_val, y_val = split
+    with sklearn.config_context(enable_metadata_routing=True):
+        mlp = make().set_fit_request(X_val=True, y_val=True)
+        pipe = make_pipeline(StandardScaler(), mlp, transform_input=["X_val"])
+        pipe.fit(X, y, X_val=X_val, y_val=y_val)
+    scaler = StandardScaler().fit(X)
+    plain = make().fit(
+        scaler.transform(X), y, X_val=scaler.transform(X_val), y_val=y_val
+    )
+    assert pipe[-1].validation_loss_curve_ == plain.validation_loss_curve_
+
+
+def test_bad_validation_data_are_refused(split):
+    X, y, X_val, y_val = split
+    for given, said in [
+        ({"X_val": X_val}, "X_val is given, but y_val is not"),
+        ({"y_val": y_val}, "y_val is given, but X_val is not"),
+        ({"sample_weight_val": y_val}, "sample_weight_val is given without"),
+        ({"X_val": X_val[:, 1:], "y_val": y_val}, "X has 63 features"),
+        ({"X_val": X_val, "y_val": y_val + 1}, r"y_val has the labels \[10\]"),
+        ({"X_val": X_val, "y_val": y_val[1:]}, "inconsistent numbers of samples"),
+        (
+            {"X_val": X_val, "y_val": y_val, "sample_weight_val": 0 * y_val},
+            "(?i)zero",
+        ),
+        ({"X_val": X_val * np.nan, "y_val": y_val}, "NaN"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            make().fit(X, y, **given)
+
+
+def test_an_unsplittable_class_is_an_error_with_ways_out(iris):
+    X, y = iris
+    y = np.where(np.arange(150) == 0, 7, y)
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.1") as caught:
+        make(early_stopping=True).fit(X, y)
+    for way in ("X_val and y_val", "validation_fraction=None"):
+        assert way in str(caught.value)
+
+
+def test_few_samples_still_give_every_class_a_place(iris):
+    X, y = iris[0][::10], iris[1][::10]  # 15 samples: a tenth is less than 3 classes
+    mlp = make(early_stopping=True, n_iter_no_change=1, tol=1.0).fit(X, y)
+    assert mlp.stop_reason_ == "early_stopping"
+
+
+def test_unknown_scoring_is_refused(split):
+    with pytest.raises(ValueError, match=re.escape("'acuracy'")):
+        make(scoring="acuracy", early_stopping=True).fit(*split[:2])
+
+
+def test_a_scorer_that_raises_leaves_the_estimator_as_it_was(split):
+    X, y, X_val, y_val = split
+    mlp = make().fit(X, y)
+    before = vars(mlp).copy()
+
+    def broken(estimator, X, y):
+        raise RuntimeError("cannot score this")
+
+    mlp.set_params(scoring=broken)
+    with pytest.raises(RuntimeError, match="cannot score this"):
+        mlp.fit(X[:, :9], y, X_val=X_val[:, :9], y_val=y_val)
+    assert vars(mlp) == before | {"scoring": broken}

@@ -1,0 +1,297 @@
+"""What the user sees and does while a network trains: lines, callbacks, Ctrl-C,
+threads."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import sklearn
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
+from threadpoolctl import threadpool_info
+
+from skmlp import MomentumMLPClassifier
+
+has_callbacks = parse_version(sklearn.__version__) >= parse_version("1.9")
+needs_callbacks = pytest.mark.skipif(not has_callbacks, reason="needs scikit-learn 1.9")
+
+
+def make(**params):
+    return MomentumMLPClassifier(
+        **({"hidden_layer_sizes": (6,), "max_iter": 4, "random_state": 0} | params)
+    )
+
+
+def assert_same_networks(a, b):
+    assert a.loss_curve_ == b.loss_curve_
+    for one, other in zip(
+        a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True
+    ):
+        assert_array_equal(one, other)
+
+
+# -- verbose -----------------------------------------------------------------------
+
+
+def test_verbose_prints_a_line_an_epoch(iris, capsys):
+    X, y = iris
+    mlp = make(verbose=True).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"Epoch {i + 1}/4: loss {loss:.6f}" for i, loss in enumerate(mlp.loss_curve_)
+    ]
+    mlp = make(verbose=True, scoring="accuracy").fit(X, y, X_val=X, y_val=y)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"Epoch 4/4: loss {mlp.loss_:.6f}, validation loss "
+        f"{mlp.validation_loss_curve_[-1]:.6f}, score {mlp.score(X, y):.6f}"
+    )
+    make().fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+# -- callbacks ---------------------------------------------------------------------
+
+
+@pytest.mark.skipif(has_callbacks, reason="scikit-learn has callbacks")
+def test_older_scikit_learn_has_no_callback_api():
+    assert not hasattr(make(), "set_callbacks")
+
+
+class Recorder:
+    """A callback that notes which hooks are called, and may stop or fail."""
+
+    def __init__(self, stop_after=None, fail=False):
+        self.stop_after, self.fail, self.events = stop_after, fail, []
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None):
+        self.events.append(f"begin {context.task_name} {context.task_id}")
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None):
+        self.events.append(f"end {context.task_name} {context.task_id}")
+        if self.fail:
+            raise RuntimeError("this callback fails")
+        return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
+
+
+class Scorer(Recorder):
+    """One that asks for a fitted estimator."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores, self.data = [], []
+
+    def on_fit_task_end(
+        self, estimator, context, *, X=None, y=None, fitted_estimator=None
+    ):
+        self.scores.append(fitted_estimator.score(X, y))
+        self.data.append((X, y))
+
+
+@needs_callbacks
+def test_one_subtask_an_epoch(iris):
+    recorder = Recorder()
+    make(max_iter=2).set_callbacks(recorder).fit(*iris)
+    assert recorder.events == [
+        "setup", "begin fit 0", "begin epoch 0", "end epoch 0", "begin epoch 1",
+        "end epoch 1", "end fit 0", "teardown",
+    ]  # fmt: skip
+
+
+@needs_callbacks
+def test_callbacks_get_what_they_ask_for(iris):
+    X, y = iris
+    scorer = Scorer()
+    mlp = make().set_callbacks(scorer).fit(X, y)
+    assert scorer.scores == [
+        make(max_iter=k + 1).fit(X, y).score(X, y) for k in (0, 1, 2, 3, 3)
+    ]
+    assert scorer.data[0][0] is X
+    assert_same_networks(mlp, make().fit(X, y))
+
+
+@needs_callbacks
+def test_reconstruction_is_lazy(iris, monkeypatch):
+    built = []
+    original = MomentumMLPClassifier._network_attributes
+    monkeypatch.setattr(
+        MomentumMLPClassifier,
+        "_network_attributes",
+        lambda self, params: built.append(1) or original(self, params),
+    )
+    make().set_callbacks(Recorder()).fit(*iris)
+    assert len(built) == 1  # by the fit itself, at its end
+    make().set_callbacks(Scorer()).fit(*iris)
+    assert len(built) == 1 + 1 + 5
+
+
+@needs_callbacks
+def test_a_callback_can_stop_the_training(iris):
+    mlp = make(warm_start=True, batch_size=32).set_callbacks(Recorder(stop_after=3))
+    mlp.set_params(max_iter=100).fit(*iris)
+    assert (mlp.n_iter_, mlp.stop_reason_) == (3, "callback")
+    assert_same_networks(mlp, make(max_iter=3, batch_size=32).fit(*iris))
+    mlp.set_callbacks().set_params(max_iter=2).fit(*iris)
+    assert_same_networks(mlp, make(max_iter=5, batch_size=32).fit(*iris))
+
+
+@needs_callbacks
+def test_a_callback_that_fails_fails_the_fit(iris):
+    recorder = Recorder(fail=True)
+    mlp = make().set_callbacks(recorder)
+    before = vars(mlp).copy()
+    with pytest.raises(RuntimeError, match="this callback fails"):
+        mlp.fit(*iris)
+    assert recorder.events[-1] == "teardown"
+    assert vars(mlp) == before
+
+
+@needs_callbacks
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("where", ["plain", "pipeline", "grid search"])
+def test_scikit_learns_callbacks(iris, where, n_jobs, capfd):
+    pytest.importorskip("rich")  # what ProgressBar draws with
+    from sklearn.callback import ProgressBar, ScoringMonitor
+
+    X, y = iris
+    estimator = make()
+    n_fits = 1
+    if where == "pipeline":
+        estimator = make_pipeline(StandardScaler(), estimator)
+    elif where == "grid search":
+        estimator = GridSearchCV(estimator, {"alpha": [0.1, 1.0]}, cv=2, n_jobs=n_jobs)
+        n_fits = 2 * 2 + 1
+    monitor = ScoringMonitor(scoring="accuracy")
+    if where == "plain":
+        estimator.set_callbacks(ProgressBar(), monitor)
+    else:
+        estimator.set_callbacks(ProgressBar())
+        inner = estimator[-1] if where == "pipeline" else estimator.estimator
+        inner.set_callbacks(monitor)
+    estimator.fit(X, y)
+    assert "MomentumMLPClassifier" in capfd.readouterr().out
+    if where != "grid search":
+        data = monitor.get_logs().data
+        epochs = [row for row in data if row["task_name"] == "epoch"]
+        assert len(epochs) == 4 * n_fits
+        scores = [row["accuracy"] for row in epochs]
+        assert scores[-1] == estimator.score(X, y)
+
+
+# -- Ctrl-C ------------------------------------------------------------------------
+
+
+class Interrupter:
+    """A scorer during whose n-th call the user presses Ctrl-C."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, estimator, X, y):
+        self.n -= 1
+        if self.n == 0:
+            raise KeyboardInterrupt
+        return 0.0
+
+
+@pytest.mark.parametrize("batch_size", [None, 20])
+def test_ctrl_c_keeps_what_is_trained_and_is_raised_on(iris, batch_size):
+    X, y = iris
+    mlp = make(
+        max_iter=10, scoring=Interrupter(4), warm_start=True, batch_size=batch_size
+    )
+    with pytest.raises(KeyboardInterrupt):
+        mlp.fit(X, y, X_val=X, y_val=y)
+    assert (mlp.n_iter_, mlp.stop_reason_) == (3, "interrupted")
+    assert len(mlp.loss_curve_) == len(mlp.validation_scores_) == 3
+    assert_same_networks(mlp, make(max_iter=3, batch_size=batch_size).fit(X, y))
+    mlp.set_params(max_iter=7, scoring="loss").fit(X, y)
+    assert_same_networks(mlp, make(max_iter=10, batch_size=batch_size).fit(X, y))
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_the_estimator_as_it_was(iris):
+    X, y = iris
+    mlp = make(scoring=Interrupter(1))
+    before = vars(mlp).copy()
+    with pytest.raises(KeyboardInterrupt):
+        mlp.fit(X, y, X_val=X, y_val=y)
+    assert vars(mlp) == before
+
+
+def press_ctrl_c_after(seconds):
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("batch_size", [None, 20])
+def test_a_real_ctrl_c_anywhere_in_a_long_fit(iris, batch_size):
+    X, y = iris
+    mlp = make(max_iter=10**7, warm_start=True, batch_size=batch_size)
+    timer = press_ctrl_c_after(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        mlp.fit(X, y)
+    timer.join()
+    n_iter = mlp.n_iter_
+    assert len(mlp.loss_curve_) == n_iter > 5
+    mlp.set_params(max_iter=3).fit(X, y)
+    whole = make(max_iter=n_iter + 3, batch_size=batch_size).fit(X, y)
+    assert_same_networks(mlp, whole)
+
+
+def test_ctrl_c_ends_a_grid_search(iris):
+    search = GridSearchCV(make(max_iter=10**7), {"alpha": [0.1, 1.0]}, cv=2)
+    start = time.monotonic()
+    timer = press_ctrl_c_after(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*iris)
+    timer.join()
+    assert time.monotonic() - start < 30
+
+
+# -- threads -----------------------------------------------------------------------
+
+
+def test_many_threads_give_what_one_gives(digits):
+    X, y = digits[0][:400] / 16, digits[1][:400]
+    kinds = [
+        {"random_state": seed, "batch_size": batch_size}
+        for seed in range(6)
+        for batch_size in (None, 50)
+    ]
+    limits = [lib["num_threads"] for lib in threadpool_info()]
+
+    def fit_and_predict(params):
+        mlp = make(max_iter=15, **params).fit(X, y)
+        return mlp, mlp.predict_proba(X)
+
+    alone = [fit_and_predict(params) for params in kinds]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(fit_and_predict, kinds))
+    for (a, proba_a), (b, proba_b) in zip(alone, together, strict=True):
+        assert_same_networks(a, b)
+        assert_array_equal(proba_a, proba_b)
+    assert [lib["num_threads"] for lib in threadpool_info()] == limits
+
+
+def test_one_network_predicts_in_many_threads(digits):
+    X, y = digits
+    mlp = make(max_iter=3).fit(X, y)
+    parts = [X[i : i + 500] for i in range(0, 1200, 50)]
+    alone = [mlp.predict_proba(part) for part in parts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(mlp.predict_proba, parts))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a, b)
