@@ -196,9 +196,7 @@ def wide_data():
 
 def sparse_data():
     rng = np.random.default_rng(0)
-    X = scipy.sparse.random_array(
-        (20_000, 5_000), density=0.01, format="csr", rng=rng
-    )
+    X = scipy.sparse.random_array((20_000, 5_000), density=0.01, format="csr", rng=rng)
     scores = X @ rng.standard_normal((5_000, 5))
     return X, scores.argmax(axis=1)
 
@@ -279,7 +277,9 @@ def measure_fit(workload, dtype, rounds):
     }
     for name, score in scores.items():
         if abs(score - scores["ours"]) > 0.1:
-            print(f"  {workload}: accuracies disagree, no claim against {name}: {scores}")
+            print(
+                f"  {workload}: accuracies disagree, no claim against {name}: {scores}"
+            )
     seconds = take_turns(calls, rounds)
     return row_of(workload, dtype, names, seconds, [peak_memory(c) for c in calls[:2]])
 

@@ -3,7 +3,9 @@
 from importlib.metadata import version
 
 from ._classifier import MomentumMLPClassifier
+from ._display import LossCurveDisplay
+from ._export import to_sklearn
 
 __version__ = version("skmlp")
 
-__all__ = ["MomentumMLPClassifier"]
+__all__ = ["LossCurveDisplay", "MomentumMLPClassifier", "to_sklearn"]

@@ -182,12 +182,11 @@ def test_scikit_learns_callbacks(iris, where, n_jobs, capfd):
         inner.set_callbacks(monitor)
     estimator.fit(X, y)
     assert "MomentumMLPClassifier" in capfd.readouterr().out
+    logs = monitor.get_logs(select="all")
+    epochs = [row for log in logs for row in log.data if row["task_name"] == "epoch"]
+    assert len(epochs) == 4 * n_fits
     if where != "grid search":
-        data = monitor.get_logs().data
-        epochs = [row for row in data if row["task_name"] == "epoch"]
-        assert len(epochs) == 4 * n_fits
-        scores = [row["accuracy"] for row in epochs]
-        assert scores[-1] == estimator.score(X, y)
+        assert epochs[-1]["accuracy"] == estimator.score(X, y)
 
 
 # -- Ctrl-C ------------------------------------------------------------------------

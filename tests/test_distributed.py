@@ -1,0 +1,136 @@
+"""Dask: a real cluster of separate processes, one of which may die."""
+
+import os
+import signal
+import threading
+from itertools import chain
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skmlp import MomentumMLPClassifier
+
+pytest.importorskip("distributed")
+import dask.array as da
+import dask.dataframe as dd
+from dask_ml.wrappers import Incremental
+from distributed import Client, LocalCluster
+
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # Dask's own warnings are not ours
+    pytest.mark.timeout(180),
+]
+
+
+@pytest.fixture
+def client():
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def data(digits):
+    return digits[0][:600] / 16, digits[1][:600]
+
+
+def make_search(max_iter):
+    pipe = make_pipeline(
+        StandardScaler(),
+        MomentumMLPClassifier((10,), max_iter=max_iter, batch_size=50, random_state=0),
+    )
+    return GridSearchCV(
+        pipe, {"momentummlpclassifier__alpha": [0.1, 1.0, 10.0]}, cv=3, n_jobs=-1
+    )
+
+
+def assert_same_search(local, remote):
+    name = "mean_test_score"
+    assert_array_equal(local.cv_results_[name], remote.cv_results_[name])
+    assert local.best_params_ == remote.best_params_
+    best, other = local.best_estimator_[-1], remote.best_estimator_[-1]
+    for a, b in zip(best.coefs_, other.coefs_, strict=True):
+        assert_array_equal(a, b)
+
+
+def test_a_search_on_the_cluster_equals_the_local_one(client, data):
+    search = make_search(10)
+    local = clone(search).set_params(n_jobs=1).fit(*data)
+    with joblib.parallel_config(backend="dask"):
+        remote = clone(search).fit(*data)
+    assert_same_search(local, remote)
+
+
+def test_a_killed_worker_does_not_change_the_result(client, data):
+    folds = list(StratifiedKFold(3).split(*data))
+    search = make_search(300).set_params(cv=folds)
+    local = clone(search).set_params(n_jobs=1).fit(*data)
+    pids = list(client.run(os.getpid).values())
+    killer = threading.Timer(1.0, os.kill, (pids[0], signal.SIGKILL))
+    killer.start()
+    # scatter: every worker holds the data and the folds' row numbers, so that none
+    # takes an only copy with it. (Dask cannot make scattered data again.)
+    shared = [*data, *chain.from_iterable(folds)]
+    with joblib.parallel_config(backend="dask", scatter=shared):
+        remote = search.fit(*data)  # a clone would have copies of the folds
+    killer.join()
+    assert_same_search(local, remote)
+    assert pids[0] not in client.run(os.getpid).values()
+
+
+def assert_same_networks(a, b):
+    assert a.loss_curve_ == b.loss_curve_
+    for one, other in zip(a.coefs_, b.coefs_, strict=True):
+        assert_array_equal(one, other)
+
+
+def learn_locally(X, y, sizes):
+    mlp = MomentumMLPClassifier((10,), random_state=0)
+    ends = np.cumsum(sizes)[:-1]
+    for X_block, y_block in zip(np.split(X, ends), np.split(y, ends), strict=True):
+        mlp.partial_fit(X_block, y_block, classes=range(10))
+    return mlp
+
+
+def test_blocks_of_a_dask_array(client, data):
+    X, y = data
+    learner = Incremental(
+        MomentumMLPClassifier((10,), random_state=0), shuffle_blocks=False
+    )
+    learner.fit(
+        da.from_array(X, chunks=(150, 64)),
+        da.from_array(y, chunks=150),
+        classes=range(10),
+    )
+    assert learner.estimator_.n_iter_ == 4
+    assert_same_networks(learner.estimator_, learn_locally(X, y, [150] * 4))
+
+
+def test_blocks_of_parquet_files(client, data, tmp_path):
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    X, y = data
+    for i in range(3):
+        rows = slice(i * 200, (i + 1) * 200)
+        frame = pd.DataFrame(X[rows]).rename(columns=str).assign(label=y[rows])
+        frame.to_parquet(tmp_path / f"part{i}.parquet")
+    table = dd.read_parquet(tmp_path).persist()
+    features = table.drop(columns="label").to_dask_array(lengths=True)
+    learner = Incremental(
+        MomentumMLPClassifier((10,), random_state=0), shuffle_blocks=False
+    )
+    learner.fit(features, table["label"].to_dask_array(lengths=True), classes=range(10))
+    (sizes, _) = features.chunks
+    assert len(sizes) > 1
+    assert_same_networks(learner.estimator_, learn_locally(X, y, sizes))
