@@ -39,14 +39,16 @@ def make_search(max_iter, folds, n_jobs=None):
     return GridSearchCV(pipe, grid, cv=folds, n_jobs=n_jobs)
 
 
-def compare_searches(X, y, max_iter):
+def compare_searches(client, X, y, max_iter):
     """The same search here and on the cluster."""
     folds = list(StratifiedKFold(3).split(X, y))
     start = time.perf_counter()
     local = make_search(max_iter, folds).fit(X, y)
     between = time.perf_counter()
     # Every worker gets the data and the folds' row numbers, so that one that dies
-    # takes no only copy with it: the search then goes on without it.
+    # takes no only copy with it: the search then goes on without it. Dask's memory
+    # manager would soon remove all copies but one.
+    client.amm.stop()
     shared = [X, y, *chain.from_iterable(folds)]
     with joblib.parallel_config(backend="dask", scatter=shared):
         remote = make_search(max_iter, folds, n_jobs=-1).fit(X, y)
@@ -100,7 +102,7 @@ def main():
     )
     with Client(cluster) as client:
         print(f"{len(client.scheduler_info()['workers'])} workers")
-        compare_searches(X, y, args.max_iter)
+        compare_searches(client, X, y, args.max_iter)
         learn_from_blocks(X / 16, y, args.passes)
     if not args.scheduler:
         cluster.close()

@@ -47,10 +47,11 @@ class Batches:
         several = self.GATHER_BYTES // max(row_bytes * batch_size, 1)
         self.gathered = min(max(several, 1), self.n_rows // batch_size)  # batches
         rows = self.gathered * batch_size
+        self._X = None if issparse(X) else Buffer(rows * X.shape[1], X.dtype)
+        self._y = Buffer(rows, y.dtype)
+        self._weights = Buffer(rows, np.float64)
+        self._cast_weights = Buffer(rows, X.dtype)
         self._targets = Buffer(n_classes * rows, X.dtype)
-        self._X = None
-        if generator is not None and not issparse(X):
-            self._X = Buffer(rows * X.shape[1], X.dtype)
         self._whole = None
         if batch_size == self.n_rows:
             self._whole = list(self._gather(slice(0, self.n_rows), self.n_rows))
@@ -77,25 +78,35 @@ class Batches:
 
     def _gather(self, rows, size):
         """The batches, of `size` each, that `rows` (a slice or indices) make."""
-        X = self._take(rows)
-        y = self.y[rows].reshape(-1, 1, size)
-        if self.sample_weight is None:
-            weights = np.ones((len(y), size))
-        else:
-            weights = self.sample_weight[rows].reshape(-1, size)
-        totals = weights.sum(axis=1)
-        weights = (weights / totals[:, np.newaxis]).astype(X.dtype)
-        weights = weights[:, np.newaxis]  # (n_batches, 1, B)
+        X = self.X[rows] if issparse(self.X) else take(self.X, rows, self._X)
+        y = take(self.y, rows, self._y).reshape(-1, 1, size)
+        weights, totals = self._normalised_weights(rows, len(y), size)
         targets = self._targets.view(len(y), len(self.classes), size)
         np.equal(y, self.classes, out=targets)
         targets *= weights
-        for i, total in enumerate(totals.tolist()):
+        for i, total in enumerate(totals):
             batch = X[i * size : (i + 1) * size]
             yield Batch(self.models, batch, targets[i : i + 1], weights[i], total)
 
-    def _take(self, rows):
-        if self._X is None:
-            return self.X[rows]
-        # mode="clip" writes straight into `out`; "raise" would buffer it.
-        out = self._X.view(len(rows), self.X.shape[1])
-        return np.take(self.X, rows, axis=0, out=out, mode="clip")
+    def _normalised_weights(self, rows, n_batches, size):
+        """Weights (n_batches, 1, B) that add up to 1 in each batch, and the totals
+        that they added up to before."""
+        weights = self._weights.view(n_batches, 1, size)
+        if self.sample_weight is None:
+            weights[...] = 1.0
+        else:
+            weights.reshape(-1)[...] = take(self.sample_weight, rows, self._weights)
+        totals = weights.sum(axis=2, keepdims=True)  # (n_batches, 1, 1)
+        weights /= totals
+        cast = self._cast_weights.view(n_batches, 1, size)
+        cast[...] = weights
+        return cast, totals.ravel().tolist()
+
+
+def take(array, rows, buffer):
+    """The rows of an array, as they lie (a slice) or copied into the buffer."""
+    if isinstance(rows, slice):
+        return array[rows]
+    # mode="clip" writes straight into `out`; "raise" would buffer it.
+    out = buffer.view(len(rows), *array.shape[1:])
+    return np.take(array, rows, axis=0, out=out, mode="clip")

@@ -762,7 +762,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         return self._by_block(X, lambda scores: log_softmax(scores).T)
 
     def decision_function(self, X):
-        """Scores before the softmax.
+        """Compute the scores before the softmax.
 
         Parameters
         ----------

@@ -79,7 +79,9 @@ def test_a_killed_worker_does_not_change_the_result(client, data):
     killer = threading.Timer(1.0, os.kill, (pids[0], signal.SIGKILL))
     killer.start()
     # scatter: every worker holds the data and the folds' row numbers, so that none
-    # takes an only copy with it. (Dask cannot make scattered data again.)
+    # takes an only copy with it: Dask cannot make scattered data again. Its memory
+    # manager would soon remove all copies but one.
+    client.amm.stop()
     shared = [*data, *chain.from_iterable(folds)]
     with joblib.parallel_config(backend="dask", scatter=shared):
         remote = search.fit(*data)  # a clone would have copies of the folds

@@ -1,0 +1,88 @@
+"""What the documentation says: its form, its examples, its table of parameters."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import skmlp
+from skmlp import LossCurveDisplay, MomentumMLPClassifier, to_sklearn
+
+README = Path(__file__).parent.parent / "README.md"
+readme_is_here = pytest.mark.skipif(not README.exists(), reason="run without README")
+
+PUBLIC = {
+    "MomentumMLPClassifier": MomentumMLPClassifier,
+    "LossCurveDisplay": LossCurveDisplay,
+    "to_sklearn": to_sklearn,
+    **{
+        f"{owner.__name__}.{name}": getattr(owner, name)
+        for owner, names in [
+            (
+                MomentumMLPClassifier,
+                "fit partial_fit predict predict_proba predict_log_proba "
+                "decision_function",
+            ),
+            (LossCurveDisplay, "from_estimator plot"),
+        ]
+        for name in names.split()
+    },
+}
+# Not asked for: sections that most methods have no use for; and scikit-learn names
+# what a method returns.
+IGNORED = {"ES01", "SA01", "EX01", "RT02"}
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings_are_numpydoc(name):
+    validate = pytest.importorskip("numpydoc.validate")
+    path = f"skmlp.{name}"
+    errors = [
+        (code, said)
+        for code, said in validate.validate(path)["errors"]
+        if code not in IGNORED
+    ]
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    "module", [info.name for info in pkgutil.iter_modules(skmlp.__path__)]
+)
+def test_docstring_examples(module):
+    results = doctest.testmod(importlib.import_module(f"skmlp.{module}"))
+    assert results.failed == 0
+
+
+@readme_is_here
+def test_readme_code_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(blocks) >= 4
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["search"].best_score_ > 0.9
+    assert names["mlp"].n_iter_ == 40
+
+
+@readme_is_here
+def test_readme_names_every_parameter_with_its_default():
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", README.read_text(), flags=re.MULTILINE)
+    table = {
+        name: default
+        for names, defaults in rows
+        for name, default in zip(
+            re.findall("`(.*?)`", names), re.findall("`(.*?)`", defaults), strict=False
+        )
+    }
+    for name, default in MomentumMLPClassifier().get_params().items():
+        assert table[name].replace('"', "'") == repr(default).replace('"', "'"), name
+
+
+def test_html_representation_shows_the_parameters():
+    html = MomentumMLPClassifier(alpha=0.123)._repr_html_()
+    assert "MomentumMLPClassifier" in html
+    assert "0.123" in html

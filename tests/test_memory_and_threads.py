@@ -1,0 +1,122 @@
+"""Properties that speed rests on: what is allocated, and how BLAS threads are set."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from skmlp import MomentumMLPClassifier
+from skmlp._network import Architecture, Predictor
+from skmlp._training import Stack, State, Task, run_step
+
+
+def peak_of(call):
+    """Bytes that were held at once on top of what was there."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        call()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_a_step_allocates_nothing_that_grows_with_the_batch(rng, n_models, weighted):
+    def peak_of_steps(batch_size):
+        architecture = Architecture((20, 30, 10, 4), "logistic", "identity")
+        X, y = rng.normal(size=(9 * batch_size, 20)), np.arange(9 * batch_size) % 4
+        weight = np.linspace(1, 2, len(y)) if weighted else None
+        generator = np.random.RandomState(0)
+        params = architecture.initial_params(generator, np.float64)
+        state = State(params, np.zeros_like(params), generator.get_state())
+        stack = Stack(
+            [Task(architecture, X, y, weight, state, 1, batch_size)] * n_models
+        )
+        rate, loss = stack.column([0.1] * n_models), np.zeros(n_models)
+        steps = zip(*stack.feeds, strict=True)
+        run_step(stack, next(steps), rate, loss)  # the epoch's permutation is drawn
+
+        def all_steps():
+            for batches in steps:
+                run_step(stack, batches, rate, loss)
+
+        return peak_of(all_steps)
+
+    small, large = peak_of_steps(500), peak_of_steps(20_000)
+    # A single number a sample would be 20,000 * 8 bytes; numpy's own casting buffer
+    # of 64 kB is there at either size.
+    assert large < small + 2_000 < 80_000
+
+
+def test_fitting_needs_no_second_copy_of_the_data(rng):
+    X = rng.normal(size=(100_000, 100)).astype(np.float32)
+    y = np.arange(len(X)) % 2
+    mlp = MomentumMLPClassifier((8,), max_iter=2, random_state=0)
+    mlp.fit(X[:1000], y[:1000])
+    assert peak_of(lambda: mlp.fit(X, y)) < 0.3 * X.nbytes
+
+
+@pytest.mark.parametrize("method", ["predict_proba", "predict", "decision_function"])
+def test_prediction_holds_its_result_and_one_block(rng, method):
+    X = rng.normal(size=(60_000, 10))
+    mlp = MomentumMLPClassifier((200, 100), max_iter=1, random_state=0)
+    mlp.fit(X[:500], np.arange(500) % 3)
+    predict = getattr(mlp, method)
+    few, many = (peak_of(lambda n=n: predict(X[:n])) for n in (20_000, 60_000))
+    assert many - few < 1.2 * 40_000 * 3 * 8 < 40_000 * 100 * 8 / 10
+
+
+def test_blocks_agree_with_one_pass(digits, monkeypatch):
+    X, y = digits
+    mlp = MomentumMLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    monkeypatch.setattr(Predictor, "BLOCK_BYTES", 2**40)
+    whole = mlp.predict_proba(X)
+    for size in (1, 2**16):
+        monkeypatch.setattr(Predictor, "BLOCK_BYTES", size)
+        assert_allclose(mlp.predict_proba(X), whole, rtol=1e-12, atol=1e-15)
+        assert_array_equal(mlp.predict(X), whole.argmax(axis=1))
+
+
+def blas_limits():
+    return {
+        lib["filepath"]: lib["num_threads"]
+        for lib in threadpool_info()
+        if lib["user_api"] == "blas"
+    }
+
+
+def limits_while_fitting(hidden, batch_size, fails=False):
+    seen = []
+
+    def spy(estimator, X, y):
+        seen.append(blas_limits())
+        if fails:
+            raise RuntimeError("the scorer fails")
+        return 0.0
+
+    rng = np.random.RandomState(0)
+    X, y = rng.normal(size=(1000, 100)), np.arange(1000) % 2
+    mlp = MomentumMLPClassifier(
+        hidden, batch_size=batch_size, max_iter=1, scoring=spy, random_state=0
+    )
+    if fails:
+        with pytest.raises(RuntimeError, match="the scorer fails"):
+            mlp.fit(X, y, X_val=X, y_val=y)
+    else:
+        mlp.fit(X, y, X_val=X, y_val=y)
+    return seen[0]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_small_products_get_one_thread_and_large_ones_the_callers(fails):
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_limits()
+        assert set(limits_while_fitting((10,), 100, fails).values()) == {1}
+        assert blas_limits() == before
+        # 2 * 1000 * 100 * 64 operations
+        assert limits_while_fitting((64,), 1000, fails) == before
+        assert blas_limits() == before
