@@ -315,7 +315,7 @@ def measure_search(workload, dtype, rounds):
     X, y = load_digits(return_X_y=True)
     X = X.astype(dtype)
     batch_size, epochs = SEARCHES[workload]
-    n_train = batch_size or len(X) * 4 // 5
+    n_train = len(X) * 4 // 5
     alphas = np.logspace(-2, 1, 10)
     common = {
         "hidden_layer_sizes": (48, 32),
@@ -335,12 +335,12 @@ def measure_search(workload, dtype, rounds):
             activation="logistic",
             solver="sgd",
             nesterovs_momentum=False,
-            batch_size=n_train,
+            batch_size=batch_size or len(X),  # clipped to what a fold has
             tol=0,
             n_iter_no_change=10**9,
             **common,
         ),
-        {"alpha": alphas * n_train / (len(X) * 4 / 5)},
+        {"alpha": alphas * (batch_size or n_train) / n_train},
         n_jobs=-1,
         refit=False,
     )

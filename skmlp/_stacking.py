@@ -13,6 +13,7 @@ import warnings
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 
 import joblib
@@ -22,7 +23,7 @@ from joblib.parallel import ParallelBackendBase, SequentialBackend
 from scipy.sparse import issparse
 
 from ._threads import FLOPS_FOR_THREADS
-from ._training import train
+from ._training import Task, train
 
 # A stack's activations should stay near the processor: a stack that spills is slower
 # than its members one after the other (measured at 1,437 samples a step).
@@ -141,68 +142,71 @@ def run_task(meeting, func, future, callback):
         meeting.leave()
 
 
+@dataclass
+class Waiting:
+    """A task at the meeting, and how its thread is woken: trained, or to lead."""
+
+    task: Task
+    wake: threading.Event = field(default_factory=threading.Event)
+    leads: list | None = None  # all that are to be trained, for the one that leads
+
+
 class Meeting:
     """Where the tasks in flight wait for each other.
 
     Training begins when as many tasks wait as can be in flight: none is left that
-    could still bring something, fail, or end without ever training.
+    could still bring something, fail, or end without ever training. The thread of
+    the first that came then trains them all.
     """
 
     def __init__(self, width, n_processes):
         self.width, self.n_processes = width, n_processes
-        self.changed = threading.Condition()
+        self.lock = threading.Lock()
         self.n_expected = 0  # tasks handed over that have not ended
-        self.waiting = []  # training tasks
-        self.trained = set()  # ids of those that are through
+        self.waiting = []
         self.is_open = self.aborted = False
 
     def expect_one(self):
-        with self.changed:
+        with self.lock:
             self.n_expected += 1
 
     def leave(self):
-        with self.changed:
+        with self.lock:
             self.n_expected -= 1
-            self.changed.notify_all()
+            self.begin_if_complete()
 
     def open(self):
-        with self.changed:
+        with self.lock:
             self.is_open = True
-            self.changed.notify_all()
+            self.begin_if_complete()
 
     def abort(self):
-        with self.changed:
+        with self.lock:
             self.aborted = True
-            self.changed.notify_all()
+            for member in self.waiting:
+                member.wake.set()
 
-    @property
-    def complete(self):
+    def begin_if_complete(self):
         in_flight = min(self.n_expected, self.width)
-        return self.is_open and len(self.waiting) == in_flight
+        if self.is_open and self.waiting and len(self.waiting) == in_flight:
+            first, members = self.waiting[0], self.waiting
+            self.waiting, first.leads = [], members
+            first.wake.set()
 
     def train(self, task):
-        """Wait until `task` is trained; one of those that wait trains them all."""
-        with self.changed:
-            share_data(task, self.waiting)
-            self.waiting.append(task)
-            self.changed.notify_all()
-            while True:
-                self.changed.wait_for(
-                    lambda: self.aborted or id(task) in self.trained or self.complete
-                )
-                if self.aborted:
-                    raise KeyboardInterrupt
-                if id(task) in self.trained:
-                    self.trained.remove(id(task))
-                    return
-                tasks, self.waiting = self.waiting, []
-                self.changed.release()
-                try:
-                    self.train_all(tasks)
-                finally:
-                    self.changed.acquire()
-                    self.trained.update(map(id, tasks))
-                    self.changed.notify_all()
+        """Wait until `task` is trained."""
+        own = Waiting(task)
+        with self.lock:
+            self.check()
+            share_data(task, [member.task for member in self.waiting])
+            self.waiting.append(own)
+            self.begin_if_complete()
+        own.wake.wait()
+        if own.leads is not None:
+            self.train_all([member.task for member in own.leads])
+            for member in own.leads:  # train_all never raises: all are woken
+                member.wake.set()
+        self.check()
 
     def train_all(self, tasks):
         """Train tasks that arrived together; what goes wrong is their error."""
