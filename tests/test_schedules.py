@@ -1,0 +1,123 @@
+"""Schedules, end to end: at equal settings and from equal weights the whole training
+is MLPClassifier's."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from skmlp import MomentumMLPClassifier
+
+N_EPOCHS = 60
+
+
+def both_trained(X, y, *, alpha=0.0, batch_size=150, **params):
+    """Ours and scikit-learn's, from ours' first weights, samples in their order."""
+    params = {"learning_rate_init": 0.2, "shuffle": False} | params
+    ours = MomentumMLPClassifier(
+        (6,), max_iter=N_EPOCHS, alpha=alpha, batch_size=batch_size, random_state=0,
+        **params,
+    ).fit(X, y)  # fmt: skip
+    first = MomentumMLPClassifier(
+        (6,), max_iter=1, learning_rate_init=1e-300, random_state=0
+    ).fit(X, y)
+    theirs = MLPClassifier(
+        (6,), "logistic", solver="sgd", alpha=alpha * batch_size / len(y),
+        batch_size=batch_size, momentum=0.9, **{"nesterovs_momentum": False} | params,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs.set_params(max_iter=1).fit(X, y)
+        theirs.coefs_, theirs.intercepts_ = first.coefs_, first.intercepts_
+        theirs.t_ = theirs.n_iter_ = theirs._no_improvement_count = 0
+        theirs.loss_curve_, theirs.best_loss_ = [], np.inf
+        theirs.set_params(warm_start=True, max_iter=N_EPOCHS).fit(X, y)
+    return ours, theirs
+
+
+def assert_same_training(ours, theirs):
+    assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    for one, other in zip(
+        ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
+    ):
+        assert_allclose(one, other, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("batch_size", [150, 50])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"learning_rate": "constant"},
+        {"learning_rate": "invscaling", "power_t": 0.5},
+        {"learning_rate": "invscaling", "power_t": 0.1},
+    ],
+    ids=["constant", "invscaling 0.5", "invscaling 0.1"],
+)
+def test_a_training_is_mlp_classifiers(iris, schedule, nesterov, batch_size):
+    ours, theirs = both_trained(
+        *iris, alpha=0.5, batch_size=batch_size, nesterovs_momentum=nesterov,
+        n_iter_no_change=N_EPOCHS, **schedule,
+    )  # fmt: skip
+    assert ours.n_iter_ == theirs.n_iter_ == N_EPOCHS
+    assert_same_training(ours, theirs)
+
+
+def test_adaptive_shrinks_in_mlp_classifiers_epochs(iris):
+    ours, theirs = both_trained(
+        *iris, learning_rate="adaptive", learning_rate_init=0.5, tol=0.01,
+        n_iter_no_change=3,
+    )  # fmt: skip
+    assert 1e-6 < theirs._optimizer.learning_rate < 0.5 / 5
+    assert_same_training(ours, theirs)
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 7])
+def test_cosine_by_its_formula(iris, n_epochs):
+    """Epoch e of n has the rate init (1 + cos(pi e / n)) / 2, momentum on top."""
+    X, y = iris
+    common = {"batch_size": 50, "random_state": 1, "momentum": 0.8}
+    whole = MomentumMLPClassifier(
+        (6,), learning_rate="cosine", learning_rate_init=0.4, max_iter=n_epochs,
+        **common,
+    ).fit(X, y)  # fmt: skip
+    parts = MomentumMLPClassifier((6,), **common)
+    for e in range(n_epochs):
+        parts.set_params(learning_rate_init=0.2 * (1 + np.cos(np.pi * e / n_epochs)))
+        parts.partial_fit(X, y, classes=[0, 1, 2])
+    assert_allclose(whole.loss_curve_, parts.loss_curve_, rtol=1e-12)
+    for one, other in zip(whole.coefs_, parts.coefs_, strict=True):
+        assert_allclose(one, other, rtol=1e-10)
+
+
+def test_cosine_in_partial_fit_stays_at_its_last_rate(iris):
+    X, y = iris
+    mlp = MomentumMLPClassifier(
+        (4,), learning_rate="cosine", max_iter=3, batch_size=40, random_state=0
+    )
+    whole = mlp.fit(X, y).loss_curve_
+    parts = MomentumMLPClassifier(
+        (4,), learning_rate="cosine", max_iter=3, batch_size=40, random_state=0
+    )
+    for _ in range(5):
+        parts.partial_fit(X, y, classes=[0, 1, 2])
+    assert parts.loss_curve_[:3] == whole
+    assert parts.loss_curve_[4] < parts.loss_curve_[3] < parts.loss_curve_[2]
+
+
+def test_adaptive_never_falls_far_below_1e_6_and_runs_on(iris):
+    mlp = MomentumMLPClassifier(
+        (4,), learning_rate="adaptive", tol=10.0, n_iter_no_change=1, max_iter=60
+    ).fit(*iris)
+    assert mlp.n_iter_ == 60
+    early = MomentumMLPClassifier(
+        (4,), learning_rate="adaptive", tol=10.0, n_iter_no_change=1, max_iter=60,
+        early_stopping=True,
+    ).fit(*iris)  # fmt: skip
+    # 0.2 / 5**8 is the first below 1e-6. It takes 3 epochs to the first division
+    # and 2 to each of the next seven, and 2 more without improvement end it.
+    assert early.n_iter_ == 3 + 7 * 2 + 2
+    assert early.stop_reason_ == "early_stopping"
