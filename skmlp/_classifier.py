@@ -38,7 +38,6 @@ PRIVATE_STATE = (
     "generator",
     "n_seen",
     "rate_factor",
-    "n_validated",
     "best_score",
     "best_iter",
     "n_no_improvement",
@@ -198,10 +197,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         set, otherwise the weighted mean over its batches.
     validation_loss_curve_ : list of float or None
         Mean cross-entropy of the validation data after each epoch, plus the same
-        penalty as in J. None without validation data.
+        penalty as in J; nan for an epoch without them. None where no epoch had any.
     validation_scores_ : list of float or None
-        Score of the validation data, after `scoring`, for each epoch. None without
-        validation data.
+        Score of the validation data, by `scoring`, after each epoch; nan for an
+        epoch without them. None where no epoch had any.
     best_iter_ : int or None
         With early stopping, the epoch (from 1) whose weights were restored.
     best_validation_score_ : float or None
@@ -632,13 +631,14 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         exposed = architecture.pack(self.coefs_, self.intercepts_)
         private = self._training_state
         last = private["params"]
+        unwatched = [np.nan] * self.n_iter_
         return State(
             params=exposed if last is None else last,
             best_params=None if last is None else exposed,
             n_iter=self.n_iter_,
             loss_curve=list(self.loss_curve_),
-            validation_loss_curve=list(self.validation_loss_curve_ or []),
-            validation_scores=list(self.validation_scores_ or []),
+            validation_loss_curve=list(self.validation_loss_curve_ or unwatched),
+            validation_scores=list(self.validation_scores_ or unwatched),
             **{name: private[name] for name in PRIVATE_STATE},
         )
 
@@ -703,8 +703,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         self.n_iter_ = state.n_iter
         self.loss_curve_ = state.loss_curve
         self.loss_ = state.loss_curve[-1]
-        self.validation_loss_curve_ = state.validation_loss_curve or None
-        self.validation_scores_ = state.validation_scores or None
+        watched = not np.isnan(state.validation_loss_curve).all()
+        self.validation_loss_curve_ = state.validation_loss_curve if watched else None
+        self.validation_scores_ = state.validation_scores if watched else None
         self.best_iter_ = state.best_iter if restored else None
         self.best_validation_score_ = state.best_score if restored else None
         self.stop_reason_ = state.stop_reason

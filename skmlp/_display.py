@@ -1,35 +1,46 @@
-"""LossCurveDisplay: the losses of a fit, epoch by epoch, as a picture."""
+"""LossCurveDisplay: the losses of fits, epoch by epoch, as a picture."""
 
+import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 
 class LossCurveDisplay:
-    """Training and validation loss per epoch.
+    """Training and validation loss per epoch, of one fit or of several.
 
-    Best made with :meth:`from_estimator`. Several on one axis compare fits.
+    It is recommended to use :meth:`from_estimator` or :meth:`from_estimators` to
+    make one. All parameters are stored as attributes.
 
     Parameters
     ----------
-    loss_curve : sequence of float
-        Training loss of each epoch.
-    validation_loss_curve : sequence of float or None, default=None
-        Validation loss of the last ``len(validation_loss_curve)`` epochs.
-    best_iter : int or None, default=None
-        The epoch, counted from 1, whose weights early stopping restored.
-    estimator_name : str or None, default=None
-        Put before the curves' names in the legend.
+    loss_curves : list of (sequence of float)
+        For each fit the training loss of each epoch.
+    validation_loss_curves : list of (sequence of float or None), default=None
+        For each fit the validation loss of each epoch, nan where there was none; or
+        None.
+    best_iters : list of (int or None), default=None
+        For each fit the epoch, counted from 1, whose weights early stopping
+        restored, or None.
+    names : list of (str or None), default=None
+        For each fit what its labels in the legend begin with, or None.
 
     Attributes
     ----------
-    lines_ : list of matplotlib Artist
-        Training curve, validation curve where there is one, and the line at the
-        restored epoch where there is one.
+    lines_ : list of matplotlib Line2D
+        The curves: for each fit the training loss and, where there is one, the
+        validation loss, dashed in the same colour.
+    best_iter_lines_ : list of matplotlib Line2D
+        The vertical lines at the restored epochs.
     ax_ : matplotlib Axes
-        The axis drawn on.
+        The axes drawn on.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure that `ax_` belongs to.
+
+    See Also
+    --------
+    sklearn.model_selection.ValidationCurveDisplay : Draws scores against a
+        parameter, such as alpha.
 
     Examples
     --------
@@ -37,115 +48,179 @@ class LossCurveDisplay:
     >>> from skmlp import LossCurveDisplay, MomentumMLPClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> mlp = MomentumMLPClassifier(max_iter=20, random_state=0).fit(X, y)
-    >>> display = LossCurveDisplay.from_estimator(mlp)  # doctest: +SKIP
+    >>> display = LossCurveDisplay.from_estimator(mlp, log_scale=True)
+    >>> display.ax_.get_yscale()
+    'log'
     """
 
     def __init__(
-        self,
-        *,
-        loss_curve,
-        validation_loss_curve=None,
-        best_iter=None,
-        estimator_name=None,
+        self, *, loss_curves, validation_loss_curves=None, best_iters=None, names=None
     ):
-        self.loss_curve = loss_curve
-        self.validation_loss_curve = validation_loss_curve
-        self.best_iter = best_iter
-        self.estimator_name = estimator_name
+        self.loss_curves = loss_curves
+        self.validation_loss_curves = validation_loss_curves
+        self.best_iters = best_iters
+        self.names = names
 
     @classmethod
-    def from_estimator(
-        cls, estimator, *, ax=None, name=None, log_scale=False, **kwargs
-    ):
-        """Draw the curves of a fitted estimator.
+    def from_estimator(cls, estimator, *, ax=None, name=None, log_scale=False):
+        """Draw the loss curves of one fitted estimator.
+
+        Call it again with `ax` to draw another estimator's beside them.
 
         Parameters
         ----------
-        estimator : MomentumMLPClassifier, or Pipeline that ends in one
-            Fitted.
+        estimator : MomentumMLPClassifier or Pipeline that ends in one
+            Fitted. Any other estimator with a `loss_curve_` will do, such as
+            :class:`~sklearn.neural_network.MLPClassifier`.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on. None makes a new figure.
         name : str, default=None
-            Put before the curves' names in the legend.
+            What the labels in the legend begin with.
         log_scale : bool, default=False
-            Whether the loss has a logarithmic axis.
-        **kwargs : dict
-            Passed on to matplotlib's ``plot`` for the curves.
+            Whether the loss is on a logarithmic scale.
 
         Returns
         -------
         display : LossCurveDisplay
-            The display that was drawn.
+            The display, drawn.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it has no loss curve.
+            If it has no `loss_curve_`.
+        ImportError
+            If matplotlib is not installed.
         """
-        if isinstance(estimator, Pipeline):
-            estimator = estimator[-1]
-        check_is_fitted(estimator)
-        if not hasattr(estimator, "loss_curve_"):
-            raise TypeError(
-                f"Got {estimator!r}, which has no loss_curve_; expected a fitted "
-                "MomentumMLPClassifier or a Pipeline that ends in one."
+        return cls.from_estimators(
+            [estimator], names=[name], ax=ax, log_scale=log_scale
+        )
+
+    @classmethod
+    def from_estimators(cls, estimators, *, names, ax=None, log_scale=False):
+        """Draw the loss curves of several fitted estimators, to compare them.
+
+        Parameters
+        ----------
+        estimators : list of MomentumMLPClassifier or of Pipeline that ends in one
+            Fitted, as in :meth:`from_estimator`.
+        names : list of str
+            For each estimator what its labels in the legend begin with.
+        ax : matplotlib Axes, default=None
+            The axes to draw on. None makes a new figure.
+        log_scale : bool, default=False
+            Whether the loss is on a logarithmic scale.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If an estimator is not fitted.
+        TypeError
+            If an estimator has no `loss_curve_`.
+        ValueError
+            If there are not as many names as estimators.
+        ImportError
+            If matplotlib is not installed.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimators")
+        fitted = [fitted_network(estimator) for estimator in estimators]
+        if len(names) != len(fitted):
+            raise ValueError(
+                f"Got names={names!r}, but expected one for each of the "
+                f"{len(fitted)} estimators."
             )
         display = cls(
-            loss_curve=estimator.loss_curve_,
-            validation_loss_curve=getattr(estimator, "validation_loss_curve_", None),
-            best_iter=getattr(estimator, "best_iter_", None),
-            estimator_name=name,
+            loss_curves=[mlp.loss_curve_ for mlp in fitted],
+            validation_loss_curves=[
+                getattr(mlp, "validation_loss_curve_", None) for mlp in fitted
+            ],
+            best_iters=[getattr(mlp, "best_iter_", None) for mlp in fitted],
+            names=names,
         )
-        return display.plot(ax=ax, log_scale=log_scale, **kwargs)
+        return display.plot(ax=ax, log_scale=log_scale)
 
-    def plot(self, ax=None, *, log_scale=False, **kwargs):
-        """Draw the curves.
+    def plot(self, ax=None, *, log_scale=False):
+        """Draw the loss curves.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on. None makes a new figure.
         log_scale : bool, default=False
-            Whether the loss has a logarithmic axis.
-        **kwargs : dict
-            Passed on to matplotlib's ``plot`` for the curves.
+            Whether the loss is on a logarithmic scale.
 
         Returns
         -------
         self : LossCurveDisplay
-            With `lines_`, `ax_` and `figure_`.
+            With `lines_`, `best_iter_lines_`, `ax_` and `figure_`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
         """
-        check_matplotlib_support("LossCurveDisplay.plot")
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
+        from matplotlib.ticker import MaxNLocator
 
         if ax is None:
-            ax = plt.subplots()[1]
-        prefix = f"{self.estimator_name}: " if self.estimator_name else ""
-        n_epochs = len(self.loss_curve)
-        self.lines_ = ax.plot(
-            range(1, n_epochs + 1),
-            self.loss_curve,
-            **{"label": f"{prefix}training", **kwargs},
+            _, ax = plt.subplots()
+        absent = [None] * len(self.loss_curves)
+        fits = zip(
+            self.loss_curves,
+            self.validation_loss_curves or absent,
+            self.best_iters or absent,
+            self.names or absent,
+            strict=True,
         )
-        color = self.lines_[0].get_color()
-        if self.validation_loss_curve:
-            first = n_epochs - len(self.validation_loss_curve) + 1
-            style = {"label": f"{prefix}validation", "linestyle": "--", **kwargs}
-            self.lines_ += ax.plot(
-                range(first, n_epochs + 1),
-                self.validation_loss_curve,
-                **{"color": color, **style},
-            )
-        if self.best_iter is not None:
-            label = f"{prefix}restored epoch {self.best_iter}"
-            self.lines_.append(
-                ax.axvline(self.best_iter, color=color, linestyle=":", label=label)
-            )
+        self.lines_, self.best_iter_lines_ = [], []
+        for losses, validation_losses, best_iter, name in fits:
+            prefix = "" if name is None else f"{name}: "
+            line = draw(ax, losses, label=f"{prefix}training")
+            self.lines_.append(line)
+            color = line.get_color()
+            if validation_losses is not None:
+                style = {"color": color, "linestyle": "--"}
+                label = f"{prefix}validation"
+                self.lines_.append(draw(ax, validation_losses, label=label, **style))
+            if best_iter is not None:
+                label = f"{prefix}restored epoch {best_iter}"
+                self.best_iter_lines_.append(
+                    ax.axvline(best_iter, color=color, linestyle=":", label=label)
+                )
         ax.set(xlabel="epoch", ylabel="loss")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if log_scale:
             ax.set_yscale("log")
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def fitted_network(estimator):
+    """The estimator that has the curves: itself, or a pipeline's last step."""
+    mlp = estimator
+    while isinstance(mlp, Pipeline):
+        mlp = mlp.steps[-1][1]
+    check_is_fitted(mlp)
+    if not hasattr(mlp, "loss_curve_"):
+        raise TypeError(
+            f"Got {estimator!r}, which has no loss_curve_, but expected a fitted "
+            "MomentumMLPClassifier or a Pipeline that ends in one (of a search, its "
+            "best_estimator_)."
+        )
+    return mlp
+
+
+def draw(ax, losses, **style):
+    """The line of losses, one an epoch, epochs counted from 1."""
+    if np.isfinite(losses).sum() == 1:
+        style["marker"] = "o"  # a line through one point does not show
+    (line,) = ax.plot(range(1, len(losses) + 1), losses, **style)
+    return line

@@ -1,14 +1,15 @@
 """to_sklearn: the same network as scikit-learn's own class, and so to ONNX."""
 
+import copy
+
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import MomentumMLPClassifier
 
+# Parameters that mean the same in both classes, whatever their value.
 SHARED_PARAMETERS = (
-    "hidden_layer_sizes",
-    "activation",
     "learning_rate_init",
     "power_t",
     "momentum",
@@ -16,38 +17,58 @@ SHARED_PARAMETERS = (
     "max_iter",
     "shuffle",
     "n_iter_no_change",
+    "tol",
+    "warm_start",
     "random_state",
+    "verbose",
 )
 
 
 def to_sklearn(estimator):
     """Make a fitted scikit-learn MLPClassifier that predicts the same.
 
-    For tools that know scikit-learn's class: skl2onnx turns the result into ONNX.
+    For what knows scikit-learn's class alone: skl2onnx turns the result into ONNX.
+    Of a pipeline, replace the last step.
 
     Parameters
     ----------
     estimator : MomentumMLPClassifier
-        Fitted, with output_activation="identity" and at least two classes.
+        Fitted with output_activation="identity", on two classes or more.
 
     Returns
     -------
     mlp : sklearn.neural_network.MLPClassifier
-        Fitted; its weights are copies. Two classes become its one logistic unit.
-        Its parameters are those of `estimator`, with ``solver="sgd"`` and with
-        alpha as MLPClassifier divides it, by the batch's size; "cosine", which it
-        does not know, becomes "constant". They describe the training; training it
-        on is another algorithm's business.
+        Fitted. Labels and probabilities are those of `estimator`, to 1e-12 in
+        float64 and to rounding in float32. Its arrays are copies, in the same
+        precision.
 
     Raises
     ------
     TypeError
-        If `estimator` is no MomentumMLPClassifier.
+        If `estimator` is not a MomentumMLPClassifier.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     ValueError
-        If MLPClassifier has no counterpart: output_activation="logistic", or one
-        class.
+        If MLPClassifier has no such network: with output_activation="logistic",
+        and with one class, for which it would give two columns of probabilities.
+
+    Notes
+    -----
+    The softmax of two scores is the logistic of their difference: for two classes
+    the difference of the last layer's two units is MLPClassifier's one.
+
+    MLPClassifier divides its penalty by the batch's size, so its alpha is
+    ``alpha * batch_size / n_samples``. Here n_samples is the number of samples that
+    an epoch had on average: that of the training set after ``fit`` (less the part
+    kept out for early stopping), of a block after ``partial_fit``. It also
+    stands in for ``batch_size=None``.
+
+    Parameters describe the training that was, as far as MLPClassifier can say it:
+    learning_rate="cosine" becomes "constant", early stopping that watches the
+    training data becomes early_stopping=False, and class_weight and scoring have no
+    place. `validation_scores_` and `best_validation_score_` are in the estimator's
+    own `scoring`. A new ``fit`` of the result is MLPClassifier's own: it starts from
+    other weights and stops when the training loss stays on a plateau.
 
     Examples
     --------
@@ -59,50 +80,61 @@ def to_sklearn(estimator):
     True
     """
     if not isinstance(estimator, MomentumMLPClassifier):
-        raise TypeError(f"Expected a MomentumMLPClassifier, got {estimator!r}.")
+        raise TypeError(
+            f"Got {estimator!r}, but expected a MomentumMLPClassifier (of a pipeline, "
+            "its last step)."
+        )
     check_is_fitted(estimator)
-    output_activation = estimator._architecture[-1]
+    # What was fitted counts: the parameters may have been set anew since.
+    sizes, activation, output_activation = estimator._architecture
+    classes = estimator.classes_
     if output_activation != "identity":
         raise ValueError(
-            f"output_activation={output_activation!r} has no counterpart in "
-            "MLPClassifier, whose scores go to the softmax directly. Fit with "
-            "output_activation='identity'."
+            f"The estimator was fitted with output_activation={output_activation!r}, "
+            "but expected 'identity': MLPClassifier gives its scores to the softmax "
+            "as they are."
         )
-    classes = estimator.classes_
     if len(classes) < 2:
         raise ValueError(
-            f"MLPClassifier needs two classes or more; this one knows {classes!r}."
+            f"The estimator knows the classes {classes.tolist()!r}, but expected two "
+            "or more: MLPClassifier always gives two columns of probabilities or more."
         )
-    n_samples = round(estimator._training_state["n_seen"] / estimator.n_iter_)
-    wanted = estimator.batch_size
-    batch_size = min(
-        n_samples if wanted is None else 200 if wanted == "auto" else wanted, n_samples
-    )
-    schedule = estimator.learning_rate
-    mlp = MLPClassifier(
-        solver="sgd",
-        alpha=estimator.alpha * batch_size / n_samples,
-        batch_size=batch_size,
-        learning_rate="constant" if schedule == "cosine" else schedule,
-        tol=0.0,
-        **{name: getattr(estimator, name) for name in SHARED_PARAMETERS},
-    )
-    # One step on nothing gives it everything that a fitted one has, in whichever
-    # release; then it gets the weights.
-    dtype = estimator.coefs_[0].dtype
-    mlp.set_params(batch_size="auto", random_state=0)
-    nothing = np.zeros((len(classes), estimator.n_features_in_), dtype)
+    mlp = MLPClassifier(tuple(sizes[1:-1]), activation, solver="sgd", random_state=0)
+    # One epoch on nothing gives it all that a fitted one has, in any release.
+    nothing = np.zeros((len(classes), sizes[0]), dtype=estimator.coefs_[0].dtype)
     mlp.partial_fit(nothing, classes, classes=classes)
-    mlp.set_params(batch_size=batch_size, random_state=estimator.random_state)
+    vars(mlp).pop("_optimizer", None)  # with velocities of that epoch
+    mlp.set_params(**training_parameters(estimator))
     mlp.coefs_ = [coef.copy() for coef in estimator.coefs_]
     mlp.intercepts_ = [intercept.copy() for intercept in estimator.intercepts_]
-    if len(classes) == 2:  # softmax of two scores is the logistic of their difference
-        mlp.coefs_[-1] = mlp.coefs_[-1][:, 1:] - mlp.coefs_[-1][:, :1]
-        mlp.intercepts_[-1] = mlp.intercepts_[-1][1:] - mlp.intercepts_[-1][:1]
+    if len(classes) == 2:
+        mlp.coefs_[-1] = np.diff(mlp.coefs_[-1], axis=1)
+        mlp.intercepts_[-1] = np.diff(mlp.intercepts_[-1])
     mlp.n_iter_ = estimator.n_iter_
-    mlp.loss_curve_ = list(estimator.loss_curve_)
+    mlp.t_ = estimator._training_state["n_seen"]
     mlp.loss_ = estimator.loss_
-    mlp.best_loss_ = min(mlp.loss_curve_)
+    mlp.loss_curve_ = list(estimator.loss_curve_)
+    mlp.best_loss_ = None if mlp.early_stopping else min(mlp.loss_curve_)
+    mlp.validation_scores_ = copy.copy(estimator.validation_scores_)  # or None
+    mlp.best_validation_score_ = estimator.best_validation_score_
     if hasattr(estimator, "feature_names_in_"):
-        mlp.feature_names_in_ = estimator.feature_names_in_
+        mlp.feature_names_in_ = estimator.feature_names_in_.copy()
     return mlp
+
+
+def training_parameters(estimator):
+    """How the estimator was trained, in MLPClassifier's parameters."""
+    params = {name: getattr(estimator, name) for name in SHARED_PARAMETERS}
+    n_samples = estimator._training_state["n_seen"] / estimator.n_iter_
+    batch_size = estimator.batch_size
+    if batch_size is None:
+        batch_size = round(n_samples)
+    step = min(200 if batch_size == "auto" else batch_size, n_samples)
+    params["batch_size"] = batch_size
+    params["alpha"] = estimator.alpha * step / n_samples
+    if estimator.learning_rate != "cosine":
+        params["learning_rate"] = estimator.learning_rate
+    if estimator.validation_fraction is not None:
+        params["early_stopping"] = estimator.early_stopping
+        params["validation_fraction"] = estimator.validation_fraction
+    return params

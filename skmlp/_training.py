@@ -43,9 +43,8 @@ class State:
     n_iter: int = 0
     n_seen: int = 0  # samples, over all epochs
     rate_factor: float = 1.0  # of learning_rate="adaptive"
-    n_validated: int = 0  # epochs after which validation data were looked at
     loss_curve: list = field(default_factory=list)
-    validation_loss_curve: list = field(default_factory=list)
+    validation_loss_curve: list = field(default_factory=list)  # nan: not looked at
     validation_scores: list = field(default_factory=list)
     best_score: float = -np.inf  # of what is watched for a plateau
     best_iter: int = 0
@@ -55,8 +54,8 @@ class State:
 
     def trim(self):
         del self.loss_curve[self.n_iter :]
-        del self.validation_loss_curve[self.n_validated :]
-        del self.validation_scores[self.n_validated :]
+        del self.validation_loss_curve[self.n_iter :]
+        del self.validation_scores[self.n_iter :]
 
 
 @dataclass
@@ -318,7 +317,11 @@ def advance(task, loss, params, velocity, generator):
         n_iter=old.n_iter + 1,
         n_seen=old.n_seen + task.X.shape[0],
     )
-    score = None if task.validation is None else validate(task, state)
+    score, recorded = validate(task, state)
+    for curve, entry in zip(
+        (state.validation_loss_curve, state.validation_scores), recorded, strict=True
+    ):
+        curve.append(entry)
     if task.early_stopping or task.learning_rate == "adaptive":
         watch(task, state, score if task.early_stopping else -loss)
     task.state = state
@@ -329,21 +332,21 @@ def advance(task, loss, params, velocity, generator):
 
 
 def validate(task, state):
-    """The score of the validation data; it and their loss go into the curves."""
-    data = task.validation
-    score = loss = None
+    """The score of the data that are watched, and what goes into the curves: their
+    penalised loss and their score, or nan."""
+    data, score, loss = task.validation, np.nan, np.nan
+    if data is None:
+        return score, (np.nan, np.nan)
     if data.record or data.score is None:
         loss = mean_cross_entropy(task.architecture, state.params, data)
         score = -loss
     if data.score is not None:
         score = float(data.score(state.params))
-    if data.record:
-        weights = state.params[: task.architecture.n_weights]
-        penalty = 0.5 * task.decay * float(np.vecdot(weights, weights))
-        state.validation_loss_curve.append(loss + penalty)
-        state.validation_scores.append(score)
-        state.n_validated += 1
-    return score
+    if not data.record:
+        return score, (np.nan, np.nan)
+    weights = state.params[: task.architecture.n_weights]
+    penalty = 0.5 * task.decay * float(np.vecdot(weights, weights))
+    return score, (loss + penalty, score)
 
 
 def mean_cross_entropy(architecture, params, data):

@@ -142,7 +142,11 @@ def test_validation_curves_go_on(iris):
     parts.fit(X, y, **data).set_params(max_iter=3).fit(X, y, **data)
     assert_same_training(whole, parts)
     parts.fit(X, y)  # three epochs that nobody watched
-    assert (parts.n_iter_, len(parts.validation_scores_)) == (8, 5)
+    assert parts.n_iter_ == 8
+    assert_array_equal(np.isnan(parts.validation_scores_), [False] * 5 + [True] * 3)
+    late = MomentumMLPClassifier((6,), max_iter=2, random_state=0, warm_start=True)
+    late.fit(X, y).fit(X, y, **data)
+    assert_array_equal(np.isnan(late.validation_scores_), [True] * 2 + [False] * 2)
 
 
 def test_a_batch_may_lack_a_class(iris):

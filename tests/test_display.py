@@ -1,11 +1,15 @@
 """LossCurveDisplay, read back from the axes it drew on."""
 
+import subprocess
+import sys
+
 import matplotlib as mpl
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,7 +25,13 @@ def close_figures():
 
 
 def make(**params):
-    return MomentumMLPClassifier((6,), max_iter=30, random_state=0, **params)
+    return MomentumMLPClassifier(
+        **({"hidden_layer_sizes": (6,), "max_iter": 30, "random_state": 0} | params)
+    )
+
+
+def legend(display):
+    return [text.get_text() for text in display.ax_.get_legend().get_texts()]
 
 
 def test_training_curve(iris):
@@ -30,44 +40,114 @@ def test_training_curve(iris):
     (line,) = display.lines_
     assert_array_equal(line.get_xdata(), np.arange(1, 31))
     assert_array_equal(line.get_ydata(), mlp.loss_curve_)
+    assert display.best_iter_lines_ == []
     assert display.ax_.get_yscale() == "linear"
-    assert display.ax_.get_xlabel() == "epoch"
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("epoch", "loss")
     assert display.figure_ is display.ax_.figure
+    assert legend(display) == ["training"]
 
 
 def test_validation_curve_and_restored_epoch(iris):
     mlp = make(early_stopping=True, n_iter_no_change=2, tol=0.1).fit(*iris)
     display = LossCurveDisplay.from_estimator(mlp, log_scale=True)
-    _, validation, restored = display.lines_
+    training, validation = display.lines_
+    (restored,) = display.best_iter_lines_
+    assert_array_equal(validation.get_xdata(), training.get_xdata())
     assert_array_equal(validation.get_ydata(), mlp.validation_loss_curve_)
-    assert restored.get_xdata()[0] == mlp.best_iter_
+    assert_array_equal(restored.get_xdata(), [mlp.best_iter_] * 2)
+    assert {line.get_color() for line in (validation, restored)} == {
+        training.get_color()
+    }
     assert display.ax_.get_yscale() == "log"
-    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert labels == ["training", "validation", f"restored epoch {mlp.best_iter_}"]
+    assert legend(display) == [
+        "training",
+        "validation",
+        f"restored epoch {mlp.best_iter_}",
+    ]
+
+
+def test_restored_epoch_without_validation_data(iris):
+    early = {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.1}
+    mlp = make(validation_fraction=None, **early).fit(*iris)
+    display = LossCurveDisplay.from_estimator(mlp)
+    assert legend(display) == ["training", f"restored epoch {mlp.best_iter_}"]
 
 
 def test_validation_that_began_later_is_drawn_at_its_epochs(iris):
     X, y = iris
     mlp = make(warm_start=True).fit(X, y).fit(X, y, X_val=X, y_val=y)
-    _, validation = LossCurveDisplay.from_estimator(mlp).lines_
-    assert_array_equal(validation.get_xdata(), np.arange(31, 61))
+    training, validation = LossCurveDisplay.from_estimator(mlp).lines_
+    assert_array_equal(training.get_xdata(), np.arange(1, 61))
+    assert_array_equal(np.isnan(validation.get_ydata()), [True] * 30 + [False] * 30)
 
 
-def test_several_fits_on_one_axis(iris):
-    first = LossCurveDisplay.from_estimator(make().fit(*iris), name="small alpha")
-    pipe = make_pipeline(StandardScaler(), make(alpha=9.0)).fit(*iris)
-    second = LossCurveDisplay.from_estimator(
-        pipe, ax=first.ax_, name="large alpha", linewidth=3
+@pytest.mark.parametrize("together", [True, False])
+def test_several_fits_on_one_axis(iris, together):
+    X, y = iris
+    small = make().fit(X, y, X_val=X, y_val=y)
+    large = make_pipeline(StandardScaler(), make(alpha=9.0, max_iter=50)).fit(X, y)
+    if together:
+        display = LossCurveDisplay.from_estimators(
+            [small, large], names=["small", "large"]
+        )
+        lines = display.lines_
+    else:
+        first = LossCurveDisplay.from_estimator(small, name="small")
+        display = LossCurveDisplay.from_estimator(large, ax=first.ax_, name="large")
+        lines = first.lines_ + display.lines_
+    assert list(display.ax_.lines) == lines
+    expected = ["small: training", "small: validation", "large: training"]
+    assert legend(display) == [line.get_label() for line in lines] == expected
+    assert len(lines[2].get_xdata()) == 50
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+
+
+def test_plot_can_be_called_again(iris):
+    display = LossCurveDisplay.from_estimator(make().fit(*iris))
+    first = display.ax_
+    assert display.plot(log_scale=True) is display
+    assert display.ax_ is not first
+    assert (len(first.lines), len(display.ax_.lines)) == (1, 1)
+
+
+def test_epochs_are_whole_numbers_and_a_single_one_shows(iris):
+    mlp = make(max_iter=1).fit(*iris)
+    display = LossCurveDisplay.from_estimator(mlp)
+    assert display.lines_[0].get_marker() == "o"
+    assert all(float(tick).is_integer() for tick in display.ax_.get_xticks())
+
+
+def test_scikit_learns_mlp_can_be_compared(iris):
+    theirs = MLPClassifier(solver="sgd").partial_fit(*iris, classes=[0, 1, 2])
+    display = LossCurveDisplay.from_estimators(
+        [make().fit(*iris), theirs], names=["ours", "theirs"]
     )
-    assert second.ax_ is first.ax_
-    assert len(first.ax_.lines) == 2
-    assert second.lines_[0].get_linewidth() == 3
-    assert second.lines_[0].get_label() == "large alpha: training"
-    assert second.lines_[0].get_color() != first.lines_[0].get_color()
+    assert legend(display) == ["ours: training", "theirs: training"]
 
 
 def test_what_cannot_be_drawn_is_refused(iris):
-    with pytest.raises(NotFittedError, match="not fitted yet"):
-        LossCurveDisplay.from_estimator(make())
-    with pytest.raises(TypeError, match=r"LogisticRegression.* has no loss_curve_"):
+    for unfitted in (make(), make_pipeline(StandardScaler(), make())):
+        with pytest.raises(
+            NotFittedError, match=r"MomentumMLPClassifier .* not fitted"
+        ):
+            LossCurveDisplay.from_estimator(unfitted)
+    with pytest.raises(TypeError, match=r"Got LogisticRegression\(\), .*loss_curve_"):
         LossCurveDisplay.from_estimator(LogisticRegression().fit(*iris))
+    with pytest.raises(TypeError, match="not an estimator"):
+        LossCurveDisplay.from_estimator("mlp")
+    with pytest.raises(ValueError, match=r"Got names=\['a', 'b'\], .* 1 estimators"):
+        LossCurveDisplay.from_estimators([make().fit(*iris)], names=["a", "b"])
+    assert not mpl.pyplot.get_fignums()
+
+
+def test_without_matplotlib(iris, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="from_estimators requires matplotlib"):
+        LossCurveDisplay.from_estimator(make().fit(*iris))
+    with pytest.raises(ImportError, match="plot requires matplotlib"):
+        LossCurveDisplay(loss_curves=[[1.0]]).plot()
+
+
+def test_importing_skmlp_leaves_matplotlib_alone():
+    code = "import sys, skmlp; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

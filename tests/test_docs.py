@@ -26,7 +26,7 @@ PUBLIC = {
                 "fit partial_fit predict predict_proba predict_log_proba "
                 "decision_function",
             ),
-            (LossCurveDisplay, "from_estimator plot"),
+            (LossCurveDisplay, "from_estimator from_estimators plot"),
         ]
         for name in names.split()
     },

@@ -1,8 +1,11 @@
 """The same predictions from scikit-learn's class and from ONNX."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -21,7 +24,7 @@ def make(**params):
 
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
 @pytest.mark.parametrize("labels", [["a", "b", "c"], [False, True], [-1, 5]])
-@pytest.mark.parametrize("hidden", [(8, 5), ()])
+@pytest.mark.parametrize("hidden", [(8, 5), 4, ()])
 def test_predictions_are_the_same(iris, activation, labels, hidden):
     X, y = iris
     y = np.array(labels)[np.minimum(y, len(labels) - 1)]
@@ -31,72 +34,168 @@ def test_predictions_are_the_same(iris, activation, labels, hidden):
     ).fit(X, y)
     theirs = to_sklearn(ours)
     assert isinstance(theirs, MLPClassifier)
-    assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), rtol=0, atol=1e-12)
-    assert_array_equal(theirs.predict(X), ours.predict(X))
+    for data in (X, X * 50, scipy.sparse.csr_array(X)):  # probabilities of 0 and 1 too
+        assert_allclose(
+            theirs.predict_proba(data), ours.predict_proba(data), rtol=0, atol=1e-12
+        )
+        assert_array_equal(theirs.predict(data), ours.predict(data))
     assert_array_equal(theirs.classes_, ours.classes_)
     assert theirs.score(X, y) == ours.score(X, y)
+
+
+def test_many_classes(rng):
+    X, y = rng.normal(size=(120, 4)), np.arange(120) % 40
+    ours = make(max_iter=3).fit(X, y)
+    assert_array_equal(to_sklearn(ours).predict(X), ours.predict(X))
 
 
 def test_float32_stays_float32(iris):
     X, y = iris[0].astype(np.float32), iris[1]
     ours = make().fit(X, y)
     theirs = to_sklearn(ours)
-    assert {coef.dtype for coef in theirs.coefs_} == {np.dtype(np.float32)}
-    assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), atol=1e-6)
+    assert theirs.predict_proba(X).dtype == np.float32
+    # A few roundings of float32, each 6e-8.
+    assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), rtol=0, atol=1e-6)
 
 
-def test_feature_names_and_history_come_along(iris):
+def test_it_is_the_fitted_network_that_counts(iris):
+    X, y = iris
+    ours = make().fit(X, y)
+    ours.set_params(
+        activation="relu",
+        hidden_layer_sizes=(3,),
+        output_activation="logistic",
+        early_stopping=True,
+    )
+    theirs = to_sklearn(ours)
+    assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), rtol=0, atol=1e-12)
+    assert (theirs.hidden_layer_sizes, theirs.activation) == ((8, 5), "logistic")
+
+
+def test_it_has_all_that_a_fitted_mlp_classifier_has(iris):
     X = pd.DataFrame(iris[0], columns=list("abcd"))
     ours = make().fit(X, iris[1])
     theirs = to_sklearn(ours)
+    real = MLPClassifier(max_iter=1, solver="sgd")
+    real.partial_fit(X, iris[1], classes=[0, 1, 2])
+    assert set(vars(real)) - set(vars(theirs)) == {"_optimizer"}  # made when missing
     assert_array_equal(theirs.feature_names_in_, list("abcd"))
     assert_array_equal(theirs.predict(X), ours.predict(X))
     assert theirs.loss_curve_ == ours.loss_curve_
+    assert theirs.best_loss_ == min(ours.loss_curve_)
     assert (theirs.n_iter_, theirs.n_layers_, theirs.n_outputs_) == (40, 4, 3)
-    assert theirs.random_state == 0
+    assert theirs.t_ == 40 * 150
 
 
-@pytest.mark.parametrize(
-    ("given", "batch_size", "alpha"), [("auto", 150, 3), (None, 150, 3), (30, 30, 0.6)]
-)
-def test_alpha_is_converted(iris, given, batch_size, alpha):
-    theirs = to_sklearn(make(batch_size=given, alpha=3.0).fit(*iris))
-    assert theirs.batch_size == batch_size
-    assert_allclose(theirs.alpha, alpha)
+def test_parameters_are_carried_over(iris):
+    params = {
+        "learning_rate": "invscaling",
+        "learning_rate_init": 0.1,
+        "power_t": 0.3,
+        "momentum": 0.7,
+        "nesterovs_momentum": True,
+        "max_iter": 7,
+        "shuffle": False,
+        "early_stopping": True,
+        "validation_fraction": 0.2,
+        "n_iter_no_change": 3,
+        "tol": 0.5,
+        "warm_start": True,
+        "random_state": 5,
+    }
+    ours = make(**params).fit(*iris)
+    theirs = to_sklearn(ours)
+    assert params.items() <= theirs.get_params().items()
+    assert theirs.solver == "sgd"
+    assert theirs.best_validation_score_ == ours.best_validation_score_
+    assert theirs.validation_scores_ == ours.validation_scores_
 
 
-def test_weights_are_copies(iris):
-    ours = make().fit(*iris)
-    before = ours.predict_proba(iris[0])
-    for array in to_sklearn(ours).coefs_:
+def test_what_mlp_classifier_cannot_say(iris):
+    """The result can be cloned and fitted: each of its parameters is valid."""
+    early = {"early_stopping": True, "validation_fraction": None, "tol": 0.5}
+    ours = make(learning_rate="cosine", batch_size=None, **early).fit(*iris)
+    theirs = to_sklearn(ours)
+    assert (theirs.learning_rate, theirs.batch_size) == ("constant", 150)
+    assert not theirs.early_stopping
+    theirs.fit(*iris)
+
+
+def test_a_random_state_is_left_alone(iris):
+    ours = make(random_state=np.random.RandomState(0)).fit(*iris)
+    before = ours.random_state.get_state()[2]
+    assert to_sklearn(ours).random_state is ours.random_state
+    assert ours.random_state.get_state()[2] == before
+
+
+@pytest.mark.parametrize("batch_size", [None, "auto", 30, 1000])
+def test_alpha_is_converted(iris, batch_size):
+    """MLPClassifier's next epoch is ours: the same step and the same loss."""
+    X, y = iris
+    ours = make(batch_size=batch_size, alpha=9.0, momentum=0.0, shuffle=False)
+    theirs = to_sklearn(ours.fit(X, y))
+    if batch_size == 1000:
+        theirs.set_params(batch_size=150)  # it warns where we clip
+    theirs.partial_fit(X, y)
+    ours.partial_fit(X, y)
+    for a, b in zip(theirs.coefs_, ours.coefs_, strict=True):
+        assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+    assert_allclose(theirs.loss_curve_, ours.loss_curve_, rtol=1e-12)
+
+
+def test_alpha_counts_the_samples_that_were_trained_on(iris):
+    """Without those kept out, without those of weight zero; a block's own."""
+    X, y = iris
+    held_out = make(batch_size=30, alpha=9.0, early_stopping=True, tol=0.5).fit(X, y)
+    assert_allclose(to_sklearn(held_out).alpha, 9 * 30 / 135)
+    weighted = make(batch_size=30, alpha=9.0).fit(X, y, np.arange(150) % 2)
+    assert_allclose(to_sklearn(weighted).alpha, 9 * 30 / 75)
+    streamed = make(batch_size=30, alpha=9.0)
+    for block in (slice(0, 150, 3), slice(1, 150, 3)):
+        streamed.partial_fit(X[block], y[block], classes=[0, 1, 2])
+    assert_allclose(to_sklearn(streamed).alpha, 9 * 30 / 50)
+
+
+def test_neither_changes_the_other(iris):
+    X, y = iris
+    ours = make().fit(X, y)
+    before = ours.predict_proba(X)
+    theirs = to_sklearn(ours)
+    for array in [*theirs.coefs_, *theirs.intercepts_]:
         array[...] = 0
-    assert_array_equal(ours.predict_proba(iris[0]), before)
+    theirs.loss_curve_.clear()
+    assert_array_equal(ours.predict_proba(X), before)
+    assert len(ours.loss_curve_) == 40
+    copy.deepcopy(to_sklearn(ours)).partial_fit(X, y)
 
 
 def test_what_has_no_counterpart_is_refused(iris):
     X, y = iris
-    with pytest.raises(ValueError, match="output_activation='logistic' has no"):
+    with pytest.raises(ValueError, match="output_activation='logistic', but expected"):
         to_sklearn(make(output_activation="logistic").fit(X, y))
-    with pytest.raises(ValueError, match=r"two classes or more; .*7"):
+    with pytest.raises(ValueError, match=r"classes \[7\], but expected two or more"):
         to_sklearn(make().fit(X, np.full(150, 7)))
     with pytest.raises(NotFittedError, match="not fitted yet"):
         to_sklearn(make())
-    with pytest.raises(TypeError, match="got LogisticRegression"):
-        to_sklearn(LogisticRegression())
+    for other in (LogisticRegression(), make_pipeline(make()), "mlp"):
+        with pytest.raises(TypeError, match=r"(?s)Got .* expected a MomentumMLPC"):
+            to_sklearn(other)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_onnx(iris, n_classes):
+@pytest.mark.parametrize("labels", [["no", "yes"], [3, 5, 9]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_onnx(iris, labels, dtype):
     skl2onnx = pytest.importorskip("skl2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
-    X, y = iris[0].astype(np.float32), np.minimum(iris[1], n_classes - 1)
-    pipe = make_pipeline(StandardScaler(), make()).fit(X, y)
+    X = iris[0].astype(np.float32)
+    y = np.array(labels)[np.minimum(iris[1], len(labels) - 1)]
+    pipe = make_pipeline(StandardScaler(), make()).fit(X.astype(dtype), y)
     portable = make_pipeline(pipe[0], to_sklearn(pipe[-1]))
     model = skl2onnx.to_onnx(portable, X[:1], options={"zipmap": False})
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    labels, probabilities = session.run(None, {"X": X})
-    assert_allclose(probabilities, pipe.predict_proba(X), rtol=0, atol=2e-6)  # float32
-    assert_array_equal(labels, pipe.predict(X))
+    predicted, probabilities = session.run(None, {"X": X})
+    # ONNX computes in float32: some roundings, each 6e-8.
+    assert_allclose(probabilities, pipe.predict_proba(X), rtol=0, atol=2e-6)
+    assert_array_equal(predicted, pipe.predict(X))
