@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import math
 import warnings
 from numbers import Integral, Real
@@ -38,6 +39,7 @@ PRIVATE_STATE = (
     "generator",
     "n_seen",
     "rate_factor",
+    "watched",
     "best_score",
     "best_iter",
     "n_no_improvement",
@@ -144,8 +146,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         training data themselves if that is None.
 
     scoring : str, callable or None, default="loss"
-        What is watched: a scorer's name, a callable ``(estimator, X, y) -> float``,
-        None for accuracy, or "loss" for minus the mean cross-entropy.
+        What is watched: a scorer's name, a callable ``(estimator, X, y) -> float``
+        (given `sample_weight` too if it takes that), None for accuracy, or "loss"
+        for minus the mean cross-entropy.
 
     validation_fraction : float in (0, 1) or None, default=0.1
         Share of the training data kept out for `early_stopping`. None watches the
@@ -549,12 +552,14 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             if not sample_weight_val.any():
                 raise ValueError("sample_weight_val is zero for every sample.")
         codes = encode(y_val, self.classes_, "y_val")
-        return self._validation(X_val, codes, sample_weight_val)
+        return self._validation(X_val, codes, sample_weight_val, "of X_val")
 
     def _own_validation(self, X, codes, sample_weight):
         """Training data and Validation: a share of it, or all of it."""
         if self.validation_fraction is None:
-            watched = self._validation(X, codes, sample_weight, record=False)
+            watched = self._validation(
+                X, codes, sample_weight, "of the training data", record=False
+            )
             return X, codes, sample_weight, watched
         n_val = math.ceil(self.validation_fraction * X.shape[0])
         try:
@@ -576,14 +581,19 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             weight = None if sample_weight is None else sample_weight[rows]
             return X[rows], codes[rows], weight
 
-        return *part(train_rows), self._validation(*part(val_rows))
+        kept_out = self._validation(*part(val_rows), "of a share kept out")
+        return *part(train_rows), kept_out
 
-    def _validation(self, X, codes, sample_weight, record=True):
+    def _validation(self, X, codes, sample_weight, whose, record=True):
+        name = self.scoring if isinstance(self.scoring, str) else "own scoring"
+        name = f"{name} {whose}"
         if self.scoring == "loss":
-            return Validation(X, codes, sample_weight, record=record)
+            return Validation(X, codes, sample_weight, name, record=record)
         scorer = check_scoring(self, scoring=self.scoring)
         y = self.classes_[codes]
-        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        weight = {}
+        if sample_weight is not None and takes_weights(scorer):
+            weight["sample_weight"] = sample_weight
 
         def score(params):
             fitted = copy.copy(self)
@@ -591,7 +601,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             vars(fitted).pop("feature_names_in_", None)  # X is an array by now
             return scorer(fitted, X, y, **weight)
 
-        return Validation(X, codes, sample_weight, score, record)
+        return Validation(X, codes, sample_weight, name, score, record)
 
     def _layer_sizes(self):
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
@@ -822,9 +832,16 @@ def encode(y, classes, name):
     """Indices of y's labels in classes."""
     try:
         return LabelEncoder().fit(classes).transform(y).astype(np.intp, copy=False)
-    except ValueError as error:
-        unknown = sorted(set(np.unique(y).tolist()) - set(classes.tolist()))
+    except (TypeError, ValueError) as error:
+        known = classes.tolist()
+        unknown = [k for k in dict.fromkeys(np.asarray(y).tolist()) if k not in known]
         raise ValueError(
             f"{name} has the labels {unknown}, which are not among the classes_ of "
-            f"the classifier: {classes.tolist()}."
+            f"the classifier: {known}."
         ) from error
+
+
+def takes_weights(scorer):
+    """Whether a scorer can be called with sample_weight; scikit-learn's can."""
+    parameters = inspect.signature(scorer).parameters.values()
+    return any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in parameters)

@@ -46,7 +46,8 @@ class State:
     loss_curve: list = field(default_factory=list)
     validation_loss_curve: list = field(default_factory=list)  # nan: not looked at
     validation_scores: list = field(default_factory=list)
-    best_score: float = -np.inf  # of what is watched for a plateau
+    watched: str = ""  # what the next four are about
+    best_score: float = -np.inf
     best_iter: int = 0
     best_params: np.ndarray | None = None  # with early stopping alone
     n_no_improvement: int = 0
@@ -62,6 +63,7 @@ class State:
 class Validation:
     """Data that is looked at after each epoch.
 
+    name : what a plateau is counted of; another name starts another count.
     score : callable(params) -> float, higher is better, or None for minus the
         data's mean cross-entropy.
     record : whether the loss curve is kept (not where it is the training data).
@@ -70,6 +72,7 @@ class Validation:
     X: Any
     y: np.ndarray
     sample_weight: np.ndarray | None = None
+    name: str = "loss"
     score: Callable | None = None
     record: bool = True
 
@@ -135,11 +138,20 @@ class Task:
         )
 
     @property
+    def watched(self):
+        """What a plateau is counted of, if anything."""
+        if self.early_stopping:
+            return self.validation.name
+        return "training loss" if self.learning_rate == "adaptive" else ""
+
+    @property
     def plateaued(self):
         """Whether what is watched got no better for too long. (An adaptive rate
         that can still shrink does so instead, and the count starts again.)"""
         return (
-            self.early_stopping and self.state.n_no_improvement > self.n_iter_no_change
+            self.early_stopping
+            and self.state.watched == self.watched
+            and self.state.n_no_improvement > self.n_iter_no_change
         )
 
 
@@ -322,7 +334,10 @@ def advance(task, loss, params, velocity, generator):
         (state.validation_loss_curve, state.validation_scores), recorded, strict=True
     ):
         curve.append(entry)
-    if task.early_stopping or task.learning_rate == "adaptive":
+    if state.watched != task.watched:
+        state.watched, state.best_score, state.best_iter = task.watched, -np.inf, 0
+        state.best_params, state.n_no_improvement = None, 0
+    if task.watched:
         watch(task, state, score if task.early_stopping else -loss)
     task.state = state
     if task.verbose:

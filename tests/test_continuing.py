@@ -123,6 +123,42 @@ def test_what_was_stopped_early_goes_on_only_with_more_patience(iris):
     assert mlp.n_iter_ == n_iter + 7
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_without_early_stopping_the_last_weights_go_on(iris, method):
+    """Once it is switched off, the best epoch of the past is no longer restored."""
+    X, y = iris
+    mlp = MomentumMLPClassifier(
+        (6,), batch_size=None, max_iter=30, early_stopping=True, n_iter_no_change=2,
+        validation_fraction=None, tol=0.5, warm_start=True, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    mlp.set_params(early_stopping=False, max_iter=1)
+    getattr(mlp, method)(X, y)
+    whole = MomentumMLPClassifier(
+        (6,), batch_size=None, max_iter=mlp.n_iter_, random_state=0
+    )
+    assert_same_training(mlp, whole.fit(X, y))
+    assert mlp.best_validation_score_ is None
+
+
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+def test_what_is_watched_anew_has_its_own_best(iris):
+    """Accuracies, losses and the training loss have no common best."""
+    X, y = iris
+    data = {"X_val": X[::3], "y_val": y[::3]}
+    mlp = MomentumMLPClassifier(
+        (6,), early_stopping=True, scoring="accuracy", tol=0.0, max_iter=5,
+        warm_start=True, random_state=0,
+    ).fit(X, y, **data)  # fmt: skip
+    mlp.set_params(scoring="loss").fit(X, y, **data)
+    assert mlp.best_validation_score_ == max(mlp.validation_scores_[5:]) < 0
+    assert mlp.best_iter_ > 5
+    mlp = MomentumMLPClassifier(
+        (6,), learning_rate="adaptive", max_iter=9, warm_start=True, random_state=0
+    ).fit(X, y)
+    mlp.set_params(early_stopping=True).fit(X, y)
+    assert mlp.best_validation_score_ == np.nanmax(mlp.validation_scores_)
+
+
 def test_random_state_objects_continue_their_own_stream(iris):
     whole = MomentumMLPClassifier(
         (6,), batch_size=20, max_iter=5, random_state=np.random.RandomState(3)

@@ -67,6 +67,16 @@ def test_any_scorer_is_recorded(split, scoring, factor):
     assert len(set(mlp.validation_scores_)) > 1
 
 
+def test_scorers_that_take_weights_get_them(split):
+    X, y, X_val, y_val = split
+    weight = np.linspace(0, 2, 200)
+    data = {"X_val": X_val, "y_val": y_val, "sample_weight_val": weight}
+    mlp = make(scoring="accuracy").fit(X, y, **data)
+    assert mlp.validation_scores_[-1] == mlp.score(X_val, y_val, weight)
+    mlp = make(scoring=own_scorer).fit(X, y, **data)
+    assert mlp.validation_scores_[-1] == mlp.score(X_val, y_val) / 2
+
+
 def test_looking_at_validation_data_changes_nothing(split):
     X, y, X_val, y_val = split
     plain = make(batch_size=32).fit(X, y)
@@ -164,6 +174,10 @@ def test_bad_validation_data_are_refused(split):
         ({"sample_weight_val": y_val}, "sample_weight_val is given without"),
         ({"X_val": X_val[:, 1:], "y_val": y_val}, "X has 63 features"),
         ({"X_val": X_val, "y_val": y_val + 1}, r"y_val has the labels \[10\]"),
+        (
+            {"X_val": X_val, "y_val": np.array(list("ab"))[y_val % 2]},
+            r"y_val has the labels \['",
+        ),
         ({"X_val": X_val, "y_val": y_val[1:]}, "inconsistent numbers of samples"),
         (
             {"X_val": X_val, "y_val": y_val, "sample_weight_val": 0 * y_val},
