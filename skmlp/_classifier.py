@@ -347,8 +347,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0. An integer weight equals repeating the row, zero equals
-            leaving it out.
+            Weights >= 0. In the objective an integer weight equals repeating the
+            row; the training is the same too where a batch is the whole training
+            set and no share of it is kept out. Zero equals leaving the row out.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Validation data; `validation_loss_curve_` and `validation_scores_` are
             then recorded, with `early_stopping` or without.
@@ -719,8 +720,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         self.best_iter_ = state.best_iter if restored else None
         self.best_validation_score_ = state.best_score if restored else None
         self.stop_reason_ = state.stop_reason
-        self._training_state = {name: getattr(state, name) for name in PRIVATE_STATE}
-        self._training_state["params"] = state.params if restored else None
+        self._training_state = {
+            **{name: getattr(state, name) for name in PRIVATE_STATE},
+            "params": state.params if restored else None,
+        }
 
     # -- prediction --------------------------------------------------------------
 

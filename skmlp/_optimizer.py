@@ -60,4 +60,4 @@ def scheduled_rate(schedule, initial, *, epoch, horizon, n_seen, power_t, factor
     if schedule == "cosine":
         position = min(epoch, horizon - 1) / horizon
         return initial * 0.5 * (1.0 + math.cos(math.pi * position))
-    return initial * factor
+    return initial * factor if schedule == "adaptive" else initial

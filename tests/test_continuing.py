@@ -159,6 +159,20 @@ def test_what_is_watched_anew_has_its_own_best(iris):
     assert mlp.best_validation_score_ == np.nanmax(mlp.validation_scores_)
 
 
+def test_another_schedule_forgets_how_far_adaptive_has_shrunk(iris):
+    X, y = iris
+    mlp = MomentumMLPClassifier(
+        (6,), learning_rate="adaptive", tol=9.0, n_iter_no_change=1, max_iter=9,
+        momentum=0.0, warm_start=True, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    same = copy.deepcopy(mlp).set_params(learning_rate="constant", max_iter=1)
+    before = [coef.copy() for coef in mlp.coefs_]
+    mlp.set_params(max_iter=1).fit(X, y)
+    same.fit(X, y)
+    shrunk, full = (np.abs(m.coefs_[0] - before[0]).max() for m in (mlp, same))
+    assert full > 4 * shrunk > 0
+
+
 def test_random_state_objects_continue_their_own_stream(iris):
     whole = MomentumMLPClassifier(
         (6,), batch_size=20, max_iter=5, random_state=np.random.RandomState(3)
