@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
-from skmlp import MomentumMLPClassifier, _stacking
+from skmlp import MomentumMLPClassifier, _meeting
 
 
 def stacked(**params):
@@ -41,7 +41,7 @@ def stacked(**params):
 def where(request, monkeypatch):
     """Whether stacks are trained here or, however small, in other processes."""
     if request.param == "processes":
-        monkeypatch.setattr(_stacking, "PROCESS_FLOPS", 0)
+        monkeypatch.setattr(_meeting, "PROCESS_FLOPS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -210,13 +210,13 @@ def test_sparse(data, where):
 @pytest.fixture
 def trained_together(monkeypatch):
     """The stacks that were trained, each a list of tasks."""
-    stacks, train = [], _stacking.train
+    stacks, train = [], _meeting.train
 
     def spy(tasks, *args):
         stacks.append(list(tasks))
         train(tasks, *args)
 
-    monkeypatch.setattr(_stacking, "train", spy)
+    monkeypatch.setattr(_meeting, "train", spy)
     return stacks
 
 
@@ -424,7 +424,7 @@ def test_random_mixtures_with_a_raising_task_raise_and_end(data):
 
 @pytest.mark.timeout(120)
 def test_a_killed_process_loses_nothing(data, monkeypatch, trained_together):
-    monkeypatch.setattr(_stacking, "PROCESS_FLOPS", 0)
+    monkeypatch.setattr(_meeting, "PROCESS_FLOPS", 0)
     X, y = data
     search = GridSearchCV(
         make(batch_size=16, max_iter=300),
@@ -442,7 +442,7 @@ def test_a_killed_process_loses_nothing(data, monkeypatch, trained_together):
 
     stacked_scores(max_iter=1)  # the processes are warm now
     assert trained_together == []  # and train everything
-    victim, _ = list(_stacking.processes(2)._processes)
+    victim, _ = list(_meeting.processes(2)._processes)
     killer = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
     killer.start()
     assert_array_equal(stacked_scores(), scores)
@@ -451,13 +451,13 @@ def test_a_killed_process_loses_nothing(data, monkeypatch, trained_together):
     trained_together.clear()
     assert_array_equal(stacked_scores(), scores)
     assert trained_together == []  # there are new processes
-    assert victim not in _stacking.processes(2)._processes
+    assert victim not in _meeting.processes(2)._processes
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("flops", [0, 1e30], ids=["processes", "threads"])
 def test_keyboard_interrupt_in_the_middle(data, monkeypatch, flops):
-    monkeypatch.setattr(_stacking, "PROCESS_FLOPS", flops)
+    monkeypatch.setattr(_meeting, "PROCESS_FLOPS", flops)
     X, y = data
     search = GridSearchCV(make(max_iter=100_000), {"alpha": [0.1, 1.0]}, cv=3)
     filters = list(warnings.filters)
