@@ -5,6 +5,7 @@ import functools
 import inspect
 import math
 import warnings
+from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -31,6 +32,7 @@ from ._layers import ACTIVATIONS
 from ._loss import log_softmax, softmax
 from ._network import Architecture, Predictor
 from ._stacking import train_task
+from ._threads import FEW_FLOPS, blas_threads
 from ._training import State, Task, Validation
 
 # What a State holds beyond the public attributes: plain arrays, numbers, strings.
@@ -794,27 +796,21 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     def _by_block(self, X, transform):
         """transform(scores (K, B)) of all rows, block by block, as one array."""
-        check_is_fitted(self)
+        if not hasattr(self, "coefs_"):  # check_is_fitted alone takes ten times as long
+            check_is_fitted(self)
         X = validate_data(
-            self,
-            X,
-            reset=False,
-            accept_sparse="csr",
-            dtype=self.coefs_[0].dtype,
-            order="C",
+            self, X, reset=False, accept_sparse="csr", dtype=self.coefs_[0].dtype
         )
-        predictor = Predictor(
-            self.coefs_,
-            self.intercepts_,
-            Architecture(*self._architecture).activations,
-            X.shape[0],
-        )
+        architecture = Architecture(*self._architecture)
+        predictor = Predictor(self.coefs_, self.intercepts_, architecture.activations)
+        flops = architecture.flops(min(X.shape[0], predictor.block))
         out = None
-        for rows, scores in predictor.blocks(X):
-            part = transform(scores)
-            if out is None:
-                out = np.empty((X.shape[0], *part.shape[1:]), dtype=part.dtype)
-            out[rows] = part
+        with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
+            for rows, scores in predictor.blocks(X):
+                part = transform(scores)
+                if out is None:
+                    out = np.empty((X.shape[0], *part.shape[1:]), dtype=part.dtype)
+                out[rows] = part
         return out
 
 

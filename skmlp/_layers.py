@@ -5,7 +5,7 @@ samples in a step, samples in columns. Activations are (M, n, B), weights W are
 (M, n_out, n_in), biases (M, n_out, 1). In memory the weights lie as scikit-learn
 shows them, ``coef`` (M, n_in, n_out), and W is a view of that.
 
-Every function works in place: what a step needs is made once, by ``resize``.
+Every function works in place, in arrays that the network makes once.
 """
 
 import math
@@ -14,13 +14,14 @@ import numpy as np
 from scipy.sparse import issparse
 
 
-def logistic(Z):
-    # exp(-z) may overflow to inf, and 1 / inf = 0 is the right answer: training
-    # and prediction run under np.errstate(over="ignore").
-    np.negative(Z, out=Z)
+def logistic(Z, b):
+    """1 / (1 + exp(-(Z + b)))"""
+    # exp may overflow to inf, and 1 / inf = 0 is the right answer: training and
+    # prediction run under np.errstate(over="ignore").
+    np.subtract(-b, Z, out=Z)
     np.exp(Z, out=Z)
     Z += 1.0
-    np.reciprocal(Z, out=Z)
+    np.divide(1.0, Z, out=Z)  # np.reciprocal is slower
 
 
 def logistic_backward(Y, dY):
@@ -30,7 +31,8 @@ def logistic_backward(Y, dY):
     dY *= Y
 
 
-def tanh(Z):
+def tanh(Z, b):
+    Z += b
     np.tanh(Z, out=Z)
 
 
@@ -41,7 +43,8 @@ def tanh_backward(Y, dY):
     dY *= Y
 
 
-def relu(Z):
+def relu(Z, b):
+    Z += b
     np.maximum(Z, 0.0, out=Z)
 
 
@@ -51,16 +54,16 @@ def relu_backward(Y, dY):
     dY *= Y
 
 
-def identity(Z):
-    pass
+def identity(Z, b):
+    Z += b
 
 
 def identity_backward(Y, dY):
     pass
 
 
-# name: (forward, backward). forward turns Z into Y in place; backward turns dY
-# into dZ in place and may spoil Y, which nothing needs any more.
+# name: (forward, backward). forward turns Z into Y = f(Z + b) in place; backward turns
+# dY into dZ in place and may spoil Y, which nothing needs any more.
 ACTIVATIONS = {
     "logistic": (logistic, logistic_backward),
     "tanh": (tanh, tanh_backward),
@@ -82,56 +85,36 @@ class Buffer:
 class Layer:
     """Y = activation(W @ A + b), for each of the M networks.
 
-    Parameters
-    ----------
     coef, intercept : (M, n_in, n_out) and (M, n_out) arrays, read in place.
-    dcoef, dintercept : arrays of the same shapes that ``backward`` overwrites.
+    dcoef : array of coef's shape that ``backward`` overwrites, or None.
     activation : key of ACTIVATIONS.
-    n_samples : the largest B.
     """
 
-    def __init__(self, coef, intercept, dcoef, dintercept, activation, n_samples):
-        self.coef, self.dcoef, self.dintercept = coef, dcoef, dintercept
+    def __init__(self, coef, intercept, dcoef, activation):
+        self.coef, self.dcoef = coef, dcoef
         self.W = coef.swapaxes(1, 2)  # (M, n_out, n_in)
         self.b = intercept[:, :, np.newaxis]  # (M, n_out, 1)
         self.activate, self.differentiate = ACTIVATIONS[activation]
-        self.n_models, self.n_out = intercept.shape
-        size = self.n_models * self.n_out * n_samples
-        self._Y, self._dY = Buffer(size, coef.dtype), None
-        if dcoef is not None:
-            self._dY = Buffer(size, coef.dtype)
-            self.ones = np.ones(n_samples, dtype=coef.dtype)
 
-    def resize(self, n_samples):
-        """Make Y, and where it is trained dY, hold n_samples columns."""
-        shape = (self.n_models, self.n_out, n_samples)
-        self.Y = self._Y.view(*shape)
-        if self._dY is not None:
-            self.dY = self._dY.view(*shape)
+    def forward(self, A, Y):
+        """Overwrite Y, (M, n_out, B)."""
+        self.product(A, Y)
+        self.activate(Y, self.b)
 
-    def forward(self, A):
-        self.product(A)
-        self.Y += self.b  # (M, n_out, B)
-        self.activate(self.Y)
-        return self.Y
-
-    def backward(self, A, dA=None):
-        """From dY, the gradients of coef, intercept and, if asked for, of A.
+    def backward(self, A, Y, dY, dA=None):
+        """Turn dY into dZ; overwrite dcoef and, if asked for, dA.
 
         With Z = W A + b and Y = f(Z), for one sample:
         dZ = f'(Z) dY; dW = dZ A^T; db = dZ; dA = W^T dZ. Over a batch the
         columns of A and dZ add up, which the products do by themselves.
         """
-        self.differentiate(self.Y, self.dY)
-        dZ = self.dY  # (M, n_out, B)
-        self.gradient(A, dZ)
-        # A product with ones adds up the columns faster than np.add.reduce does.
-        np.matmul(dZ, self.ones[: dZ.shape[2]], out=self.dintercept)
+        self.differentiate(Y, dY)
+        self.gradient(A, dY)
         if dA is not None:
-            np.matmul(self.coef, dZ, out=dA)  # (M, n_in, B)
+            np.matmul(self.coef, dY, out=dA)  # (M, n_in, B)
 
-    def product(self, A):
-        np.matmul(self.W, A, out=self.Y)  # (M, n_out, B)
+    def product(self, A, Y):
+        np.matmul(self.W, A, out=Y)  # (M, n_out, B)
 
     def gradient(self, A, dZ):
         np.matmul(A, dZ.swapaxes(1, 2), out=self.dcoef)  # (M, n_in, n_out)
@@ -141,14 +124,13 @@ class InputLayer(Layer):
     """The first layer. Its A is a list of (models, X): networks, as a slice, that
     read the same rows X (B, n_in), dense or CSR, which are thus held once."""
 
-    def product(self, A):
+    def product(self, A, Y):
         for models, X in A:
-            Y = self.Y[models]
             if issparse(X):
-                for coef, Y_m in zip(self.coef[models], Y, strict=True):
+                for coef, Y_m in zip(self.coef[models], Y[models], strict=True):
                     Y_m[...] = (X @ coef).T  # (n_out, B)
             else:
-                np.matmul(self.W[models], X.T, out=Y)
+                np.matmul(self.W[models], X.T, out=Y[models])
 
     def gradient(self, A, dZ):
         for models, X in A:

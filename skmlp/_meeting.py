@@ -25,8 +25,6 @@ from ._training import Task, train
 STACK_BYTES = 2**21
 # Work (operations) below which another process costs more than it brings.
 PROCESS_FLOPS = 1e9
-# So many tasks make a stack worth starting while others are still to come.
-ENOUGH = 12
 
 
 @dataclass(eq=False)
@@ -41,10 +39,9 @@ class Waiting:
 class Meeting:
     """Where the tasks in flight wait for each other.
 
-    A stack is begun as soon as enough tasks of one shape wait for an idle process.
-    When no task runs any more (all in flight wait, or train) there is nothing left to
-    wait for, nothing that could still bring something, fail, or end without training:
-    then all that wait are trained.
+    Training begins when no task runs any more: all in flight wait, or train. None is
+    left that could still bring something, fail, or end without training. (Starting
+    full stacks before was tried: smaller stacks cost more than the head start gains.)
 
     width : how many tasks may be in flight.
     n_processes : how many processes train.
@@ -56,7 +53,6 @@ class Meeting:
         self.lock = threading.RLock()  # of everything below
         self.n_expected = 0  # tasks handed over that have not ended
         self.waiting, self.training = [], []
-        self.ready = []  # stacks for the next idle process
         self.away = {}  # future of a stack: the processes that train it
         self.is_open = self.aborted = False
 
@@ -119,30 +115,21 @@ class Meeting:
     # -- scheduling, with the lock held -------------------------------------------
 
     def begin(self):
-        """Begin every stack whose time has come."""
-        if self.aborted:
-            return
+        """Train all that wait, if no task runs any more."""
         in_flight = min(self.n_expected, self.width)
-        complete = self.is_open and in_flight == len(self.waiting) + len(self.training)
-        for group in group_by_shape(self.waiting):
+        n_running = in_flight - len(self.waiting) - len(self.training)
+        if self.aborted or not self.is_open or n_running > 0:
+            return
+        groups = group_by_shape(self.waiting)
+        self.training += self.waiting
+        self.waiting = []
+        for group in groups:
             leaves = self.n_processes > 1 and may_leave(group)
-            idle = self.n_processes - len(self.away) - len(self.ready)
-            enough = min(ENOUGH, stack_width(group[0].task))
-            if complete:
-                stacks = split(group, self.n_processes if leaves else 1)
-            elif leaves and idle > 0 and len(group) >= enough:
-                stacks = [group]
-            else:
-                continue
-            for stack in stacks:
-                self.waiting = [m for m in self.waiting if m not in stack]
-                self.training += stack
+            for stack in split(group, self.n_processes if leaves else 1):
                 if leaves:
-                    self.ready.append(stack)
+                    self.send(stack)
                 else:
                     self.lead(stack)
-        while self.ready and len(self.away) < self.n_processes:
-            self.send(self.ready.pop(0))
 
     def lead(self, stack):
         """Have the thread of a stack's first task train it."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ._layers import InputLayer, Layer
+from ._layers import ACTIVATIONS, Buffer, InputLayer, Layer
 
 
 @dataclass(frozen=True)
@@ -71,52 +71,66 @@ class Architecture:
 class Network:
     """M networks side by side over parameters that are read in place.
 
-    coefs : list of (M, n_in, n_out); intercepts : list of (M, n_out).
-    activations : list of keys of ACTIVATIONS, one a layer.
+    architecture : Architecture.
+    params, grads : (M, P) arrays; ``backward`` overwrites grads.
     n_samples : the largest B.
-    dcoefs, dintercepts : where ``backward`` overwrites the gradients, or None for a
-        network that only predicts.
 
     Lives inside a call alone: it holds views, which pickle would tear apart.
     """
 
-    def __init__(
-        self, coefs, intercepts, activations, n_samples, dcoefs=None, dintercepts=None
-    ):
-        none = [None] * len(coefs)
-        arrays = zip(
-            coefs, intercepts, dcoefs or none, dintercepts or none, strict=True
-        )
-        kinds = [InputLayer] + [Layer] * (len(coefs) - 1)
+    def __init__(self, architecture, params, grads, n_samples):
+        coefs, intercepts = architecture.unpack(params)
+        dcoefs, _ = architecture.unpack(grads)
+        self.dintercepts = grads[:, architecture.n_weights :]  # (M, n_units)
         self.layers = [
-            kind(*own, activation, n_samples)
-            for kind, own, activation in zip(kinds, arrays, activations, strict=True)
+            kind(*arrays)
+            for kind, *arrays in zip(
+                [InputLayer] + [Layer] * (len(coefs) - 1),
+                coefs,
+                intercepts,
+                dcoefs,
+                architecture.activations,
+                strict=True,
+            )
         ]
+        # The units of all layers lie one below the other.
+        self.n_models, self.n_units = self.dintercepts.shape
+        self.ends = np.cumsum(architecture.layer_sizes[1:])
+        size = self.n_models * self.n_units * n_samples
+        self._Y, self._dY = Buffer(size, params.dtype), Buffer(size, params.dtype)
+        self._ones = np.ones(n_samples, dtype=params.dtype)
         self.n_samples = None
 
     def resize(self, n_samples):
+        """Make Y and dY, lists of a layer's (M, n_l, B), hold n_samples columns."""
         if n_samples != self.n_samples:
             self.n_samples = n_samples
-            for layer in self.layers:
-                layer.resize(n_samples)
+            shape = (self.n_models, self.n_units, n_samples)
+            self.dY_of_all = self._dY.view(*shape)
+            self.Y = np.split(self._Y.view(*shape), self.ends[:-1], axis=1)
+            self.dY = np.split(self.dY_of_all, self.ends[:-1], axis=1)
+            self.ones = self._ones[:n_samples]
 
     def forward(self, inputs):
         """Scores (M, K, B) of inputs, a list of (models, rows X): see InputLayer."""
         self.resize(inputs[0][1].shape[0])
         A = inputs
-        for layer in self.layers:
-            A = layer.forward(A)
+        for layer, Y in zip(self.layers, self.Y, strict=True):
+            layer.forward(A, Y)
+            A = Y
         return A
 
     @property
     def dscores(self):
         """Where a loss writes its gradient, (M, K, B), before ``backward``."""
-        return self.layers[-1].dY
+        return self.dY[-1]
 
     def backward(self, inputs):
-        for below, layer in zip(self.layers[-2::-1], self.layers[:0:-1], strict=True):
-            layer.backward(below.Y, dA=below.dY)
-        self.layers[0].backward(inputs)
+        for i in range(len(self.layers) - 1, 0, -1):
+            self.layers[i].backward(self.Y[i - 1], self.Y[i], self.dY[i], self.dY[i - 1])
+        self.layers[0].backward(inputs, self.Y[0], self.dY[0])
+        # All biases at once. A product with ones adds up faster than np.add.reduce.
+        np.matmul(self.dY_of_all, self.ones, out=self.dintercepts)
 
 
 class Predictor:
@@ -125,27 +139,33 @@ class Predictor:
     Memory does not grow with the rows: one block's activations are all there is.
 
     coefs : list of (n_in, n_out); intercepts : list of (n_out,).
+    activations : list of keys of ACTIVATIONS, one a layer.
     """
 
     BLOCK_BYTES = 2**20  # of the widest layer: large enough to be fast, a few MB
     MIN_ROWS = 64
 
-    def __init__(self, coefs, intercepts, activations, n_rows):
-        widest = max(max(coef.shape) for coef in coefs) * coefs[0].itemsize
-        block = max(self.BLOCK_BYTES // widest, self.MIN_ROWS)
-        self.block = max(min(block, n_rows), 1)
-        self.network = Network(
-            [coef[np.newaxis] for coef in coefs],
-            [intercept[np.newaxis] for intercept in intercepts],
-            activations,
-            self.block,
+    def __init__(self, coefs, intercepts, activations):
+        self.coefs, self.intercepts, self.activations = coefs, intercepts, activations
+        widest = max(max(coef.shape) for coef in coefs)
+        self.block = max(
+            self.BLOCK_BYTES // (widest * coefs[0].itemsize), self.MIN_ROWS
         )
 
+    def scores(self, X):
+        """Scores (K, B) of the rows X (B, n_in), dense or CSR."""
+        A = X.T
+        for coef, intercept, activation in zip(
+            self.coefs, self.intercepts, self.activations, strict=True
+        ):
+            A = coef.T @ A  # (n_out, B)
+            ACTIVATIONS[activation][0](A, intercept[:, np.newaxis])
+        return A
+
     def blocks(self, X):
-        """Yield (slice of rows, their scores (K, B)); the scores are a buffer that
-        the next block overwrites."""
+        """Yield (slice of rows, their scores (K, B)), which the caller may spoil."""
         for start in range(0, X.shape[0], self.block):
             rows = slice(start, min(start + self.block, X.shape[0]))
             with np.errstate(over="ignore", invalid="ignore"):
-                scores = self.network.forward([(slice(0, 1), X[rows])])[0]
+                scores = self.scores(X[rows])
             yield rows, scores

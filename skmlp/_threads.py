@@ -7,18 +7,20 @@ from functools import cache
 from threadpoolctl import ThreadpoolController
 
 # Below about this many operations in a product a second thread costs more than it
-# brings.
+# brings; and it goes on spinning for a while, at the cost of whatever else runs.
 FLOPS_FOR_THREADS = 1e7
+# Products below this get one thread from OpenBLAS as it is (its interface/gemm.c).
+FEW_FLOPS = 5e5
 
 _lock = threading.Lock()
 _n_inside = 0
-_limit = None
+_before: list = []  # (library, its number of threads)
 
 
 @cache
-def _controller():
+def _libraries():
     # Finding the loaded libraries takes milliseconds: once is enough.
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 @contextmanager
@@ -28,13 +30,15 @@ def blas_threads(flops):
     The limit is the process's, not the thread's: the first to enter sets it and the
     last to leave restores what was there, however many threads train at once.
     """
-    global _n_inside, _limit
+    global _n_inside
     if flops >= FLOPS_FOR_THREADS:
         yield
         return
     with _lock:
         if _n_inside == 0:
-            _limit = _controller().limit(limits=1, user_api="blas")
+            _before[:] = [(lib, lib.get_num_threads()) for lib in _libraries()]
+            for lib, _ in _before:
+                lib.set_num_threads(1)
         _n_inside += 1
     try:
         yield
@@ -42,4 +46,5 @@ def blas_threads(flops):
         with _lock:
             _n_inside -= 1
             if _n_inside == 0:
-                _limit.restore_original_limits()
+                for lib, number in _before:
+                    lib.set_num_threads(number)

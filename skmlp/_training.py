@@ -204,12 +204,7 @@ class Stack:
         self.params = np.stack([task.state.params for task in self.tasks])
         self.velocities = np.stack([task.state.velocity for task in self.tasks])
         grads = np.zeros_like(self.params)
-        self.network = Network(
-            *architecture.unpack(self.params),
-            architecture.activations,
-            size,
-            *architecture.unpack(grads),
-        )
+        self.network = Network(architecture, self.params, grads, size)
         self.loss = SoftmaxCrossEntropy(len(self.tasks), size, self.params.dtype)
         self.optimizer = Momentum(
             self.params,
@@ -366,9 +361,7 @@ def validate(task, state):
 
 def mean_cross_entropy(architecture, params, data):
     total = weight = 0.0
-    predictor = Predictor(
-        *architecture.unpack(params), architecture.activations, len(data.y)
-    )
+    predictor = Predictor(*architecture.unpack(params), architecture.activations)
     for rows, scores in predictor.blocks(data.X):
         log_softmax(scores)
         y = data.y[rows]

@@ -30,10 +30,7 @@ def central_differences(function, array):
 
 def make_layer(kind, activation, rng):
     coef, intercept = rng.normal(size=(M, N_IN, N_OUT)), rng.normal(size=(M, N_OUT))
-    layer = kind(
-        coef, intercept, np.empty_like(coef), np.empty_like(intercept), activation, B
-    )
-    layer.resize(B)
+    layer = kind(coef, intercept, np.empty_like(coef), activation)
     return layer, coef, intercept
 
 
@@ -41,18 +38,16 @@ def make_layer(kind, activation, rng):
 def test_layer(activation, rng):
     layer, coef, intercept = make_layer(Layer, activation, rng)
     A, weights = rng.normal(size=(M, N_IN, B)), rng.normal(size=(M, N_OUT, B))
+    Y, dY, dA = np.empty((M, N_OUT, B)), weights.copy(), np.empty_like(A)
 
     def objective():
-        return np.sum(weights * layer.forward(A))
+        layer.forward(A, Y)
+        return np.sum(weights * Y)
 
     expected = [central_differences(objective, x) for x in (coef, intercept, A)]
     objective()
-    layer.dY[...] = weights
-    dA = np.empty_like(A)
-    layer.backward(A, dA)
-    for gradient, slopes in zip(
-        (layer.dcoef, layer.dintercept, dA), expected, strict=True
-    ):
+    layer.backward(A, Y, dY, dA)
+    for gradient, slopes in zip((layer.dcoef, dY.sum(axis=2), dA), expected, strict=True):
         assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
 
 
@@ -63,15 +58,16 @@ def test_input_layer(activation, container, rng):
     rows = [rng.normal(size=(B, N_IN)) for _ in range(M)]
     inputs = [(slice(m, m + 1), container(X)) for m, X in enumerate(rows)]
     weights = rng.normal(size=(M, N_OUT, B))
+    Y, dY = np.empty((M, N_OUT, B)), weights.copy()
 
     def objective():
-        return np.sum(weights * layer.forward(inputs))
+        layer.forward(inputs, Y)
+        return np.sum(weights * Y)
 
     expected = [central_differences(objective, x) for x in (coef, intercept)]
     objective()
-    layer.dY[...] = weights
-    layer.backward(inputs)
-    for gradient, slopes in zip((layer.dcoef, layer.dintercept), expected, strict=True):
+    layer.backward(inputs, Y, dY)
+    for gradient, slopes in zip((layer.dcoef, dY.sum(axis=2)), expected, strict=True):
         assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
 
 
