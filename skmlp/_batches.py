@@ -85,8 +85,9 @@ class Batches:
         np.equal(y, self.classes, out=targets)
         targets *= weights
         for i, total in enumerate(totals):
-            batch = X[i * size : (i + 1) * size]
-            yield Batch(self.models, batch, targets[i : i + 1], weights[i], total)
+            # Slicing a CSR matrix copies it: not where it is all there is.
+            part = X if len(totals) == 1 else X[i * size : (i + 1) * size]
+            yield Batch(self.models, part, targets[i : i + 1], weights[i], total)
 
     def _normalised_weights(self, rows, n_batches, size):
         """Weights (n_batches, 1, B) that add up to 1 in each batch, and the totals

@@ -126,9 +126,10 @@ class Network:
         return self.dY[-1]
 
     def backward(self, inputs):
+        Y, dY = self.Y, self.dY
         for i in range(len(self.layers) - 1, 0, -1):
-            self.layers[i].backward(self.Y[i - 1], self.Y[i], self.dY[i], self.dY[i - 1])
-        self.layers[0].backward(inputs, self.Y[0], self.dY[0])
+            self.layers[i].backward(Y[i - 1], Y[i], dY[i], dY[i - 1])
+        self.layers[0].backward(inputs, Y[0], dY[0])
         # All biases at once. A product with ones adds up faster than np.add.reduce.
         np.matmul(self.dY_of_all, self.ones, out=self.dintercepts)
 

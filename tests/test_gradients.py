@@ -47,7 +47,8 @@ def test_layer(activation, rng):
     expected = [central_differences(objective, x) for x in (coef, intercept, A)]
     objective()
     layer.backward(A, Y, dY, dA)
-    for gradient, slopes in zip((layer.dcoef, dY.sum(axis=2), dA), expected, strict=True):
+    gradients = layer.dcoef, dY.sum(axis=2), dA
+    for gradient, slopes in zip(gradients, expected, strict=True):
         assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
 
 
