@@ -8,23 +8,29 @@ from scipy.sparse import issparse
 
 from ._layers import Buffer
 
+# A larger batch passes through the network in parts: its activations would leave the
+# cache, and be larger than the data.
+PART_ROWS = 2**13
+
 
 @dataclass(slots=True)
 class Batch:
-    """What a step reads, for the networks `models` (a slice) of the stack."""
+    """What a step reads, or a part of it, for the networks `models` (a slice)."""
 
     models: slice
     X: Any  # (B, n_features), dense or CSR
     targets: np.ndarray  # (1, K, B), one-hot times weights
-    weights: np.ndarray  # (1, B), adding up to 1
+    weights: np.ndarray  # (1, B), adding up to 1 over the step
     total: float  # what they added up to before
+    ends_step: bool
 
 
 class Batches:
     """Epochs over one training set, for the networks that read it in one order.
 
     An epoch's rows are permuted once; they are gathered a few batches at a time
-    into one buffer, so that memory does not grow with the training set.
+    into one buffer, and a large batch comes in parts whose gradients add up to its
+    own. So memory does not grow with the training set, nor with the batch.
 
     models : slice, the networks of the stack that are fed.
     X : (N, n_features) array in C order, or CSR.
@@ -43,17 +49,18 @@ class Batches:
         self.n_rows, self.batch_size = X.shape[0], batch_size
         self.generator = generator
         self.classes = np.arange(n_classes)[:, np.newaxis]  # (K, 1)
-        row_bytes = X.dtype.itemsize * X.shape[1]
-        several = self.GATHER_BYTES // max(row_bytes * batch_size, 1)
+        part = rows_at_once(batch_size)
+        part_bytes = X.dtype.itemsize * X.shape[1] * part
+        several = self.GATHER_BYTES // max(part_bytes, 1)
         self.gathered = min(max(several, 1), self.n_rows // batch_size)  # batches
-        rows = self.gathered * batch_size
+        rows = self.gathered * part
         self._X = None if issparse(X) else Buffer(rows * X.shape[1], X.dtype)
         self._y = Buffer(rows, y.dtype)
         self._weights = Buffer(rows, np.float64)
         self._cast_weights = Buffer(rows, X.dtype)
         self._targets = Buffer(n_classes * rows, X.dtype)
         self._whole = None
-        if batch_size == self.n_rows:
+        if self.n_rows == batch_size == part:
             self._whole = list(self._gather(slice(0, self.n_rows), self.n_rows))
 
     def __iter__(self):
@@ -63,33 +70,52 @@ class Batches:
         order = None
         if self.generator is not None:
             order = self.generator.permutation(self.n_rows)
-        full = self.n_rows - self.n_rows % self.batch_size
-        step = self.gathered * self.batch_size
+        size = self.batch_size
+        if rows_at_once(size) < size:
+            for start in range(0, self.n_rows, size):
+                yield from self._parts(order, start, min(start + size, self.n_rows))
+            return
+        full = self.n_rows - self.n_rows % size
+        step = self.gathered * size
         for start in range(0, full, step):
-            rows = slice(start, min(start + step, full))
             yield from self._gather(
-                rows if order is None else order[rows], self.batch_size
+                between(order, start, min(start + step, full)), size
             )
         if full < self.n_rows:
-            rows = slice(full, self.n_rows)
-            yield from self._gather(
-                rows if order is None else order[rows], self.n_rows - full
-            )
+            rows = between(order, full, self.n_rows)
+            yield from self._gather(rows, self.n_rows - full)
 
-    def _gather(self, rows, size):
-        """The batches, of `size` each, that `rows` (a slice or indices) make."""
+    def _parts(self, order, start, stop):
+        """The parts of one batch."""
+        cuts = [
+            (first, min(first + PART_ROWS, stop))
+            for first in range(start, stop, PART_ROWS)
+        ]
+        parts = [between(order, *cut) for cut in cuts]
+        total = float(stop - start)
+        if self.sample_weight is not None:
+            total = sum(self.sample_weight[rows].sum() for rows in parts)
+        for (first, last), rows in zip(cuts, parts, strict=True):
+            yield from self._gather(rows, last - first, total, last == stop)
+
+    def _gather(self, rows, size, total=None, ends_step=True):
+        """The batches, of `size` each, that `rows` (a slice or indices) make; or the
+        part of a batch whose weights have this total."""
         X = self.X[rows] if issparse(self.X) else take(self.X, rows, self._X)
         y = take(self.y, rows, self._y).reshape(-1, 1, size)
-        weights, totals = self._normalised_weights(rows, len(y), size)
+        weights, totals = self._normalised_weights(rows, len(y), size, total)
         targets = self._targets.view(len(y), len(self.classes), size)
         np.equal(y, self.classes, out=targets)
         targets *= weights
-        for i, total in enumerate(totals):
+        for i, of_batch in enumerate(totals):
             # Slicing a CSR matrix copies it: not where it is all there is.
-            part = X if len(totals) == 1 else X[i * size : (i + 1) * size]
-            yield Batch(self.models, part, targets[i : i + 1], weights[i], total)
+            own_X = X if len(totals) == 1 else X[i * size : (i + 1) * size]
+            own_targets = targets[i : i + 1]
+            yield Batch(
+                self.models, own_X, own_targets, weights[i], of_batch, ends_step
+            )
 
-    def _normalised_weights(self, rows, n_batches, size):
+    def _normalised_weights(self, rows, n_batches, size, total):
         """Weights (n_batches, 1, B) that add up to 1 in each batch, and the totals
         that they added up to before."""
         weights = self._weights.view(n_batches, 1, size)
@@ -97,11 +123,24 @@ class Batches:
             weights[...] = 1.0
         else:
             weights.reshape(-1)[...] = take(self.sample_weight, rows, self._weights)
-        totals = weights.sum(axis=2, keepdims=True)  # (n_batches, 1, 1)
+        if total is None:
+            totals = weights.sum(axis=2, keepdims=True)  # (n_batches, 1, 1)
+        else:
+            totals = np.full((1, 1, 1), total)
         weights /= totals
         cast = self._cast_weights.view(n_batches, 1, size)
         cast[...] = weights
         return cast, totals.ravel().tolist()
+
+
+def rows_at_once(batch_size):
+    """Rows that pass through a network at a time."""
+    return min(batch_size, PART_ROWS)
+
+
+def between(order, start, stop):
+    """The rows of an epoch from start to stop, as a slice or indices."""
+    return slice(start, stop) if order is None else order[start:stop]
 
 
 def take(array, rows, buffer):

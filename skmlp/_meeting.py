@@ -17,6 +17,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.parallel import ParallelBackendBase
 from scipy.sparse import issparse
 
+from ._batches import rows_at_once
 from ._threads import FLOPS_FOR_THREADS
 from ._training import Task, train
 
@@ -293,7 +294,8 @@ def group_by_shape(members):
 def stack_width(task):
     """How many networks like this task's fit near the processor."""
     n_units = sum(task.architecture.layer_sizes[1:])
-    step_bytes = 2 * task.batch_size * n_units * task.X.dtype.itemsize
+    rows = rows_at_once(task.batch_size)
+    step_bytes = 2 * rows * n_units * task.X.dtype.itemsize
     return max(STACK_BYTES // step_bytes, 1)
 
 
@@ -313,7 +315,7 @@ def is_portable(task):
         and task.end_epoch is None
         and not task.verbose
         and (task.validation is None or task.validation.score is None)
-        and task.architecture.flops(task.batch_size) < FLOPS_FOR_THREADS
+        and task.flops < FLOPS_FOR_THREADS
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ._batches import Batches
+from ._batches import Batches, rows_at_once
 from ._loss import SoftmaxCrossEntropy, log_softmax
 from ._network import Architecture, Network, Predictor
 from ._optimizer import Momentum, scheduled_rate
@@ -117,6 +117,11 @@ class Task:
             self.total_weight = float(self.sample_weight.sum())
 
     @property
+    def flops(self):
+        """Floating-point operations of the largest product."""
+        return self.architecture.flops(rows_at_once(self.batch_size))
+
+    @property
     def decay(self):
         return self.alpha / self.total_weight
 
@@ -165,7 +170,7 @@ def train(tasks, check=None):
     """
     everyone = tasks
     tasks = [task for task in everyone if not is_finished(task)]
-    flops = max((t.architecture.flops(t.batch_size) for t in tasks), default=0)
+    flops = max((t.flops for t in tasks), default=0)
     try:
         with blas_threads(flops), np.errstate(all="ignore"):
             while tasks:
@@ -200,22 +205,25 @@ class Stack:
         feeds = group_by_feed(tasks)
         self.tasks = [task for feed in feeds for task in feed]
         first = self.tasks[0]
-        architecture, size = first.architecture, first.batch_size
+        architecture, size = first.architecture, rows_at_once(first.batch_size)
         self.params = np.stack([task.state.params for task in self.tasks])
         self.velocities = np.stack([task.state.velocity for task in self.tasks])
-        grads = np.zeros_like(self.params)
-        self.network = Network(architecture, self.params, grads, size)
+        self.grads = np.zeros_like(self.params)
+        self.grads_before = None  # the sum over a batch's parts so far
+        if size < first.batch_size:
+            self.grads_before = np.zeros_like(self.params)
+        self.network = Network(architecture, self.params, self.grads, size)
         self.loss = SoftmaxCrossEntropy(len(self.tasks), size, self.params.dtype)
         self.optimizer = Momentum(
             self.params,
-            grads,
+            self.grads,
             self.velocities,
             self.column([task.momentum for task in self.tasks]),
             self.column([task.decay for task in self.tasks]),
             first.nesterovs_momentum,
             architecture.n_weights,
         )
-        self.step_loss = np.empty(len(self.tasks))
+        self.step_loss = np.zeros(len(self.tasks))
         self.feeds, start = [], 0
         for feed in feeds:
             models = slice(start, start + len(feed))
@@ -278,18 +286,26 @@ def run_epoch(stack):
 
 
 def run_step(stack, batches, rate, loss):
-    """Forward, loss, backward, update, for one batch of each feed."""
+    """Forward, loss, backward for one batch of each feed, or a part of it; then, if it
+    is the last part, update."""
     inputs = [(batch.models, batch.X) for batch in batches]
     scores = stack.network.forward(inputs)  # (M, K, B)
     dscores = stack.network.dscores
     for b in batches:
-        stack.step_loss[b.models] = stack.loss(
+        stack.step_loss[b.models] += stack.loss(
             scores[b.models], b.targets, b.weights, dscores[b.models]
         )
     stack.network.backward(inputs)
+    if stack.grads_before is not None:
+        stack.grads_before += stack.grads
+        if not batches[0].ends_step:
+            return
+        stack.grads[...] = stack.grads_before
+        stack.grads_before[...] = 0.0
     stack.step_loss += stack.optimizer.step(rate)
     for b in batches:
         loss[b.models] += b.total * stack.step_loss[b.models]
+    stack.step_loss[...] = 0.0
 
 
 def attempt(task, function, *args):

@@ -5,9 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.base import clone
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skmlp import MomentumMLPClassifier
+from skmlp import MomentumMLPClassifier, _batches
 from skmlp._network import Architecture, Predictor
 from skmlp._training import Stack, State, Task, run_step
 
@@ -52,12 +54,32 @@ def test_a_step_allocates_nothing_that_grows_with_the_batch(rng, n_models, weigh
     assert large < small + 2_000 < 200_000
 
 
-def test_fitting_needs_no_second_copy_of_the_data(rng):
+@pytest.mark.parametrize("batch_size", ["auto", 60_000, None])
+def test_fitting_needs_no_second_copy_of_the_data(rng, batch_size):
     X = rng.normal(size=(100_000, 100)).astype(np.float32)
     y = np.arange(len(X)) % 2
-    mlp = MomentumMLPClassifier((8,), max_iter=2, random_state=0)
+    mlp = MomentumMLPClassifier(batch_size=batch_size, max_iter=2, random_state=0)
     mlp.fit(X[:1000], y[:1000])
-    assert peak_of(lambda: mlp.fit(X, y)) < 0.3 * X.nbytes
+    assert peak_of(lambda: mlp.fit(X, y)) < 0.4 * X.nbytes
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@pytest.mark.parametrize("batch_size", [None, 100])
+def test_the_parts_of_a_batch_add_up_to_it(
+    digits, monkeypatch, batch_size, kind, weighted
+):
+    X, y = kind(digits[0][:250] / 16), digits[1][:250]
+    weight = np.linspace(0, 2, 250) if weighted else None
+    mlp = MomentumMLPClassifier(
+        batch_size=batch_size, max_iter=10, momentum=0.5, random_state=0
+    )
+    whole = clone(mlp).fit(X, y, weight)
+    monkeypatch.setattr(_batches, "PART_ROWS", 30)
+    parts = clone(mlp).fit(X, y, weight)
+    assert_allclose(parts.loss_curve_, whole.loss_curve_, rtol=1e-13)
+    for a, b in zip(parts.coefs_, whole.coefs_, strict=True):
+        assert_allclose(a, b, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("method", ["predict_proba", "predict", "decision_function"])
