@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import ClassVar
 
+import joblib
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
@@ -502,9 +503,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        if reset:
-            self.classes_ = np.unique(y if classes is None else classes)
-        codes = encode(y, self.classes_, "y")
+        if reset and classes is None:
+            self.classes_, codes = np.unique(y, return_inverse=True)
+        else:
+            if reset:
+                self.classes_ = np.unique(classes)
+            codes = encode(y, self.classes_, "y")
         sample_weight = self._apply_class_weight(codes, sample_weight)
         if sample_weight is not None and not sample_weight.all():
             counted = np.flatnonzero(sample_weight)
@@ -590,6 +594,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     def _validation(self, X, codes, sample_weight, whose, record=True):
         name = self.scoring if isinstance(self.scoring, str) else "own scoring"
         name = f"{name} {whose}"
+        if self.early_stopping:  # other data, another best
+            arrays = (X.indptr, X.indices, X.data) if issparse(X) else X
+            name += f", {joblib.hash((arrays, codes, sample_weight))}"
         if self.scoring == "loss":
             return Validation(X, codes, sample_weight, name, record=record)
         scorer = check_scoring(self, scoring=self.scoring)
@@ -623,6 +630,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if continuing:
             return self._stored_state(architecture)
         generator = check_random_state(self.random_state)
+        if generator.get_state(legacy=False)["bit_generator"] != "MT19937":
+            # A State keeps the generator as numbers, in the form of this one alone.
+            generator = check_random_state(generator.randint(np.iinfo(np.int32).max))
         params = architecture.initial_params(generator, dtype)
         self._split_seed = int(generator.randint(np.iinfo(np.int32).max))
         self._architecture = (sizes, self.activation, self.output_activation)

@@ -172,7 +172,7 @@ def train(tasks, check=None):
     tasks = [task for task in everyone if not is_finished(task)]
     flops = max((t.flops for t in tasks), default=0)
     try:
-        with blas_threads(flops), np.errstate(all="ignore"):
+        with blas_threads(flops):
             while tasks:
                 stack = Stack(tasks)
                 while len(tasks) == len(stack.tasks):
@@ -267,17 +267,12 @@ def run_epoch(stack):
     """One pass over the training sets; each task then has its next state."""
     for task in stack.tasks:
         attempt(task, task.begin_epoch)
-    rate = stack.column([task.rate for task in stack.tasks])
-    loss = np.zeros(len(stack.tasks))
-    for batches in zip(*stack.feeds, strict=True):
-        run_step(stack, batches, rate, loss)
-    # One number tells whether all of a network's parameters are finite.
-    finite = np.isfinite(np.vecdot(stack.params, stack.params))
+    losses, finite = run_steps(stack)
     for feed in stack.feeds:
         generator = feed.generator and feed.generator.get_state()
         for m in range(feed.models.start, feed.models.stop):
             task = stack.tasks[m]
-            mean_loss = float(loss[m]) / task.total_weight
+            mean_loss = float(losses[m]) / task.total_weight
             if finite[m] and np.isfinite(mean_loss):
                 params, velocity = stack.params[m].copy(), stack.velocities[m].copy()
                 attempt(task, advance, task, mean_loss, params, velocity, generator)
@@ -285,7 +280,18 @@ def run_epoch(stack):
                 task.error = diverged(task)
 
 
-def run_step(stack, batches, rate, loss):
+@np.errstate(all="ignore")  # what overflows is told by `finite`
+def run_steps(stack):
+    """All steps of an epoch. Returns the losses, times the total weights, and whether
+    each network's parameters are finite, (M,) and (M,)."""
+    rate = stack.column([task.rate for task in stack.tasks])
+    losses = np.zeros(len(stack.tasks))
+    for batches in zip(*stack.feeds, strict=True):
+        run_step(stack, batches, rate, losses)
+    return losses, np.isfinite(np.vecdot(stack.params, stack.params))
+
+
+def run_step(stack, batches, rate, losses):
     """Forward, loss, backward for one batch of each feed, or a part of it; then, if it
     is the last part, update."""
     inputs = [(batch.models, batch.X) for batch in batches]
@@ -304,7 +310,7 @@ def run_step(stack, batches, rate, loss):
         stack.grads_before[...] = 0.0
     stack.step_loss += stack.optimizer.step(rate)
     for b in batches:
-        loss[b.models] += b.total * stack.step_loss[b.models]
+        losses[b.models] += b.total * stack.step_loss[b.models]
     stack.step_loss[...] = 0.0
 
 
@@ -375,6 +381,7 @@ def validate(task, state):
     return score, (loss + penalty, score)
 
 
+@np.errstate(all="ignore")
 def mean_cross_entropy(architecture, params, data):
     total = weight = 0.0
     predictor = Predictor(*architecture.unpack(params), architecture.activations)
@@ -394,10 +401,10 @@ def mean_cross_entropy(architecture, params, data):
 def watch(task, state, score):
     """Count the epochs without improvement, as MLPClassifier does; keep the best
     parameters; shrink an adaptive rate on a plateau."""
-    if score < state.best_score + task.tol:
-        state.n_no_improvement += 1
-    else:
+    if score >= state.best_score + task.tol:
         state.n_no_improvement = 0
+    else:  # also where the score is nan
+        state.n_no_improvement += 1
     if score > state.best_score:
         state.best_score, state.best_iter = score, state.n_iter
         if task.early_stopping:

@@ -10,6 +10,7 @@ import skops.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 
 from skmlp import MomentumMLPClassifier
 
@@ -157,6 +158,34 @@ def test_what_is_watched_anew_has_its_own_best(iris):
     ).fit(X, y)
     mlp.set_params(early_stopping=True).fit(X, y)
     assert mlp.best_validation_score_ == np.nanmax(mlp.validation_scores_)
+
+
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_other_validation_data_have_their_own_best(iris, kind):
+    X, y = iris
+    mlp = MomentumMLPClassifier(
+        (6,), early_stopping=True, max_iter=5, warm_start=True, random_state=0
+    ).fit(X, y, X_val=kind(X[::3]), y_val=y[::3])
+    other = {"X_val": kind(X[::3]), "y_val": (y[::3] + 1) % 3}  # far worse
+    mlp.fit(X, y, **other)
+    best = mlp.best_validation_score_
+    assert best == max(mlp.validation_scores_[5:]) < mlp.validation_scores_[4]
+    mlp.fit(X, y, **other)  # the same again: the best so far still counts
+    assert mlp.best_validation_score_ == max(mlp.validation_scores_[5:]) >= best
+
+
+def test_generators_of_other_kinds(iris):
+    def make(max_iter, warm_start=False):
+        generator = np.random.RandomState(np.random.PCG64(3))
+        return MomentumMLPClassifier(
+            (6,), batch_size=20, max_iter=max_iter, random_state=generator,
+            warm_start=warm_start,
+        ).fit(*iris)  # fmt: skip
+
+    whole = make(5)
+    assert_same_training(whole, make(2, True).set_params(max_iter=3).fit(*iris))
+    pickle.loads(pickle.dumps(whole)).predict(iris[0])
 
 
 def test_another_schedule_forgets_how_far_adaptive_has_shrunk(iris):

@@ -221,3 +221,31 @@ def test_a_scorer_that_raises_leaves_the_estimator_as_it_was(split):
     with pytest.raises(RuntimeError, match="cannot score this"):
         mlp.fit(X[:, :9], y, X_val=X_val[:, :9], y_val=y_val)
     assert vars(mlp) == before | {"scoring": broken}
+
+
+def test_a_score_of_nan_is_no_improvement(split):
+    X, y, X_val, y_val = split
+    scores = iter([0.5, 0.6, *[np.nan] * 20])
+    mlp = make(
+        early_stopping=True,
+        scoring=lambda estimator, X, y: next(scores),
+        n_iter_no_change=3,
+        max_iter=20,
+    ).fit(X, y, X_val=X_val, y_val=y_val)
+    assert mlp.stop_reason_ == "early_stopping"
+    assert (mlp.n_iter_, mlp.best_iter_, mlp.best_validation_score_) == (6, 2, 0.6)
+
+
+def test_scorers_find_numpys_error_state_as_the_caller_left_it(split):
+    X, y, X_val, y_val = split
+    seen = []
+
+    def score(estimator, X, y):
+        seen.append(np.geterr())
+        return 0.0
+
+    with np.errstate(divide="raise", over="call", under="warn", invalid="print"):
+        outside = np.geterr()
+        make(scoring=score, max_iter=2).fit(X, y, X_val=X_val, y_val=y_val)
+        assert np.geterr() == outside
+    assert seen == [outside] * 2
