@@ -4,6 +4,8 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -30,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
-from skmlp import MomentumMLPClassifier, _meeting
+from skmlp import MomentumMLPClassifier, _meeting, _training
 
 
 def stacked(**params):
@@ -272,6 +274,71 @@ def test_bad_width_is_refused():
         pass
 
 
+# -- several at once ---------------------------------------------------------------
+
+
+def results_of(seeds, X, y, **params):
+    return joblib.Parallel(**params)(joblib.delayed(fits)(X, y, s) for s in seeds)
+
+
+@pytest.mark.timeout(60)
+def test_two_of_one_context_may_be_alive(data):
+    plain = results_of(range(3), *data), results_of(range(3, 6), *data)
+    with stacked():
+        first = results_of(range(3), *data, return_as="generator")
+        second = results_of(range(3, 6), *data, return_as="generator")
+        second = list(second)
+        assert (list(first), second) == plain
+
+
+@pytest.mark.timeout(60)
+def test_a_search_between_the_results_of_a_generator(data):
+    expected = cross_validate(make(), *data, cv=3)["test_score"]
+    with stacked():
+        results = results_of(range(4), *data, return_as="generator", pre_dispatch=2)
+        for seed, result in enumerate(results):
+            assert result == fits(*data, seed)
+            assert_array_equal(
+                cross_validate(make(), *data, cv=3)["test_score"], expected
+            )
+
+
+@pytest.mark.timeout(60)
+def test_a_search_between_the_tasks_that_are_handed_over(data):
+    expected = cross_validate(make(), *data, cv=3)["test_score"]
+
+    def tasks():
+        for seed in range(3):
+            assert_array_equal(
+                cross_validate(make(), *data, cv=3)["test_score"], expected
+            )
+            yield joblib.delayed(fits)(*data, seed)
+
+    with stacked():
+        assert joblib.Parallel()(tasks()) == [fits(*data, s) for s in range(3)]
+
+
+@pytest.mark.timeout(120)
+def test_results_that_nobody_takes_do_not_keep_python_from_ending():
+    code = """
+import joblib, numpy as np
+from skmlp import MomentumMLPClassifier
+
+def fit(seed):
+    return MomentumMLPClassifier(max_iter=1).fit(np.eye(20), np.arange(20) % 2)
+
+with joblib.parallel_config(backend="skmlp"):
+    results = joblib.Parallel(return_as="generator")(
+        joblib.delayed(fit)(seed) for seed in range(3)
+    )
+print("the end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "the end\n"), done.stderr
+
+
 # -- faults ------------------------------------------------------------------------
 
 
@@ -497,6 +564,47 @@ def test_warnings_inside_tasks_reach_the_caller(data):
         cross_validate(make(early_stopping=True, max_iter=3), X, y, cv=2)
 
 
+def test_a_task_finds_its_own_warnings_filters_after_training(data):
+    def task(action, seed):
+        with warnings.catch_warnings():
+            warnings.simplefilter(action)
+            fits(*data, seed)
+            return warnings.filters[0][0]
+
+    before = list(warnings.filters)
+    actions = ["error", "ignore", "always", "once"]
+    with stacked():
+        found = joblib.Parallel()(
+            joblib.delayed(task)(action, seed) for seed, action in enumerate(actions)
+        )
+    assert found == actions
+    assert list(warnings.filters) == before
+
+
+def test_an_error_in_making_a_stack_stays_with_its_task(data, monkeypatch):
+    """Such as a lack of memory: the others are then trained alone."""
+    make_stack = _training.Stack
+
+    def fails_for_one(tasks):
+        if any(task.alpha == 7.0 for task in tasks):
+            raise MemoryError("no room for this one")
+        return make_stack(tasks)
+
+    monkeypatch.setattr(_training, "Stack", fails_for_one)
+
+    def task(alpha):
+        try:
+            return make(alpha=alpha).fit(*data).loss_curve_
+        except MemoryError as error:
+            return str(error)
+
+    alphas = [0.1, 7.0, 1.0]
+    with stacked():
+        results = joblib.Parallel()(joblib.delayed(task)(alpha) for alpha in alphas)
+    assert results == [task(alpha) for alpha in alphas]
+    assert results[1] == "no room for this one"
+
+
 def test_verbose_prints_each_networks_epochs(data, capsys):
     X, y = data
     with stacked():
@@ -504,6 +612,25 @@ def test_verbose_prints_each_networks_epochs(data, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("Epoch 3/3: loss") for line in lines) == 2
     assert len(lines) == 6
+
+
+@pytest.mark.parametrize("n_epochs", [3, 1])
+def test_callbacks_inside_a_stack(data, n_epochs):
+    """Each fit's own, as without the context: all epochs, and one may stop its fit."""
+    callback = pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9")
+    assert callback is not None
+    from test_progress import Recorder
+
+    def task(alpha):
+        recorder = Recorder(stop_after=n_epochs)
+        mlp = make(alpha=alpha, max_iter=3).set_callbacks(recorder).fit(*data)
+        return recorder.events, mlp.stop_reason_, mlp.loss_curve_
+
+    alphas = [0.1, 1.0, 5.0]
+    with stacked():
+        results = joblib.Parallel()(joblib.delayed(task)(alpha) for alpha in alphas)
+    assert results == [task(alpha) for alpha in alphas]
+    assert len(results[0][2]) == n_epochs
 
 
 def test_scorers_see_finished_estimators(data):
