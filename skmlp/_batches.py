@@ -1,28 +1,41 @@
 """The batches of an epoch: which rows, in which order, with targets and weights."""
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-
-from ._layers import Buffer
 
 # A larger batch passes through the network in parts: its activations would leave the
 # cache, and be larger than the data.
 PART_ROWS = 2**13
 
 
-@dataclass(slots=True)
 class Batch:
-    """What a step reads, or a part of it, for the networks `models` (a slice)."""
+    """What a step reads, or a part of it, for the networks `models` (a slice).
 
-    models: slice
+    One object for all steps, which is given the next one's arrays: recorded calls
+    know where to look.
+    """
+
     X: Any  # (B, n_features), dense or CSR
-    targets: np.ndarray  # (1, K, B), one-hot times weights
+    targets: np.ndarray  # (1, K * B), one-hot times weights
     weights: np.ndarray  # (1, B), adding up to 1 over the step
     total: float  # what they added up to before
     ends_step: bool
+
+    def __init__(self, models):
+        self.models = models
+
+
+class Buffer:
+    """Memory made once and seen, contiguous, in whatever shape is asked for."""
+
+    def __init__(self, size, dtype):
+        self.memory = np.empty(size, dtype=dtype)
+
+    def view(self, *shape):
+        return self.memory[: math.prod(shape)].reshape(shape)
 
 
 class Batches:
@@ -37,17 +50,15 @@ class Batches:
     y : (N,) class indices.
     sample_weight : (N,) float64, or None for 1.
     n_classes, batch_size : int; the last batch may be smaller.
-    generator : numpy RandomState that permutes the rows, or None for their order.
     """
 
     GATHER_BYTES = 2**20  # about what is gathered at a time
 
-    def __init__(
-        self, models, X, y, sample_weight, *, n_classes, batch_size, generator
-    ):
-        self.models, self.X, self.y, self.sample_weight = models, X, y, sample_weight
+    def __init__(self, models, X, y, sample_weight, *, n_classes, batch_size):
+        self.batch = Batch(models)
+        self.X, self.y, self.sample_weight = X, y, sample_weight
         self.n_rows, self.batch_size = X.shape[0], batch_size
-        self.generator = generator
+        self.generator = np.random.RandomState(0)
         self.classes = np.arange(n_classes)[:, np.newaxis]  # (K, 1)
         part = rows_at_once(batch_size)
         part_bytes = X.dtype.itemsize * X.shape[1] * part
@@ -59,16 +70,19 @@ class Batches:
         self._weights = Buffer(rows, np.float64)
         self._cast_weights = Buffer(rows, X.dtype)
         self._targets = Buffer(n_classes * rows, X.dtype)
-        self._whole = None
-        if self.n_rows == batch_size == part:
-            self._whole = list(self._gather(slice(0, self.n_rows), self.n_rows))
+        self._is_always_the_same = self.n_rows == batch_size == part
+        if self._is_always_the_same:
+            next(self._gather(slice(0, self.n_rows), self.n_rows))
 
-    def __iter__(self):
-        if self._whole is not None:
-            yield from self._whole
+    def epoch(self, seed):
+        """Yield the batch in each of its states; rows in an order drawn from seed, an
+        int in [0, 2**32), or as they lie for None."""
+        if self._is_always_the_same:
+            yield self.batch
             return
         order = None
-        if self.generator is not None:
+        if seed is not None:
+            self.generator.seed(seed)  # far quicker than another RandomState
             order = self.generator.permutation(self.n_rows)
         size = self.batch_size
         if rows_at_once(size) < size:
@@ -107,13 +121,14 @@ class Batches:
         targets = self._targets.view(len(y), len(self.classes), size)
         np.equal(y, self.classes, out=targets)
         targets *= weights
+        targets = targets.reshape(len(y), 1, -1)
         for i, of_batch in enumerate(totals):
+            batch = self.batch
             # Slicing a CSR matrix copies it: not where it is all there is.
-            own_X = X if len(totals) == 1 else X[i * size : (i + 1) * size]
-            own_targets = targets[i : i + 1]
-            yield Batch(
-                self.models, own_X, own_targets, weights[i], of_batch, ends_step
-            )
+            batch.X = X if len(totals) == 1 else X[i * size : (i + 1) * size]
+            batch.targets, batch.weights = targets[i], weights[i]
+            batch.total, batch.ends_step = of_batch, ends_step
+            yield batch
 
     def _normalised_weights(self, rows, n_batches, size, total):
         """Weights (n_batches, 1, B) that add up to 1 in each batch, and the totals

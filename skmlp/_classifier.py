@@ -39,7 +39,6 @@ from ._training import State, Task, Validation
 # What a State holds beyond the public attributes: plain arrays, numbers, strings.
 PRIVATE_STATE = (
     "velocity",
-    "generator",
     "n_seen",
     "rate_factor",
     "watched",
@@ -134,8 +133,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         a callback stops it.
 
     shuffle : bool, default=True
-        Whether each epoch has its samples in a new order. Without effect, and
-        without a use of the generator, where a batch is the whole training set.
+        Whether each epoch has its samples in a new order. Without effect where a
+        batch is the whole training set.
 
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, multiplied with `sample_weight`. "balanced" gives
@@ -165,13 +164,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     warm_start : bool, default=False
         Whether ``fit`` goes on where the last one ended: weights, velocities,
-        generator, schedules, curves and epoch count. ``fit`` of a epochs and then of
+        order, schedules, curves and epoch count. ``fit`` of a epochs and then of
         b gives what one of a + b gives, bit for bit ("cosine" apart, whose first
         part must know how far it goes).
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights [1]_, then of the validation split, then of the
-        shuffling.
+        Seed of the initial weights [1]_, then of the validation split and of the
+        order of the samples in each epoch.
 
     verbose : bool, default=False
         Whether to print a line after each epoch.
@@ -574,7 +573,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 np.arange(X.shape[0]),
                 test_size=max(n_val, len(np.unique(codes))),  # a place for each class
                 stratify=codes,
-                random_state=self._split_seed,
+                random_state=self._seed,
             )
         except ValueError as error:
             raise ValueError(
@@ -630,13 +629,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if continuing:
             return self._stored_state(architecture)
         generator = check_random_state(self.random_state)
-        if generator.get_state(legacy=False)["bit_generator"] != "MT19937":
-            # A State keeps the generator as numbers, in the form of this one alone.
-            generator = check_random_state(generator.randint(np.iinfo(np.int32).max))
         params = architecture.initial_params(generator, dtype)
-        self._split_seed = int(generator.randint(np.iinfo(np.int32).max))
+        self._seed = int(generator.randint(np.iinfo(np.int32).max))
         self._architecture = (sizes, self.activation, self.output_activation)
-        return State(params, np.zeros_like(params), generator.get_state())
+        return State(params, np.zeros_like(params), self._seed)
 
     def _stored_state(self, architecture):
         wanted = (
@@ -656,6 +652,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         last = private["params"]
         unwatched = [np.nan] * self.n_iter_
         return State(
+            seed=self._seed,
             params=exposed if last is None else last,
             best_params=None if last is None else exposed,
             n_iter=self.n_iter_,

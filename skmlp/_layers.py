@@ -5,65 +5,82 @@ samples in a step, samples in columns. Activations are (M, n, B), weights W are
 (M, n_out, n_in), biases (M, n_out, 1). In memory the weights lie as scikit-learn
 shows them, ``coef`` (M, n_in, n_out), and W is a view of that.
 
-Every function works in place, in arrays that the network makes once.
+A pass is recorded once and replayed in every step: what computes gives a list of
+calls, each a numpy function bound to arrays that exist, the last of them its output.
+A small step costs as much in finding out what to call as in the calls; so that is
+done once, and nothing is allocated after it.
 """
 
-import math
+from functools import partial
 
 import numpy as np
 from scipy.sparse import issparse
+
+
+def replay(calls):
+    for call in calls:
+        call()
 
 
 def logistic(Z, b):
     """1 / (1 + exp(-(Z + b)))"""
     # exp may overflow to inf, and 1 / inf = 0 is the right answer: training and
     # prediction run under np.errstate(over="ignore").
-    np.subtract(-b, Z, out=Z)
-    np.exp(Z, out=Z)
-    Z += 1.0
-    np.divide(1.0, Z, out=Z)  # np.reciprocal is slower
+    minus_b, one = np.empty_like(b), np.ones((), Z.dtype)
+    return [
+        partial(np.negative, b, minus_b),
+        partial(np.subtract, minus_b, Z, Z),
+        partial(np.exp, Z, Z),
+        partial(np.add, Z, one, Z),
+        partial(np.divide, one, Z, Z),  # np.reciprocal is slower
+    ]
 
 
 def logistic_backward(Y, dY):
     """dZ = dY * Y * (1 - Y)"""
-    dY *= Y
-    np.subtract(1.0, Y, out=Y)
-    dY *= Y
+    one = np.ones((), Y.dtype)
+    return [
+        partial(np.multiply, dY, Y, dY),
+        partial(np.subtract, one, Y, Y),
+        partial(np.multiply, dY, Y, dY),
+    ]
 
 
 def tanh(Z, b):
-    Z += b
-    np.tanh(Z, out=Z)
+    return [partial(np.add, Z, b, Z), partial(np.tanh, Z, Z)]
 
 
 def tanh_backward(Y, dY):
     """dZ = dY * (1 - Y ** 2)"""
-    np.square(Y, out=Y)
-    np.subtract(1.0, Y, out=Y)
-    dY *= Y
+    one = np.ones((), Y.dtype)
+    return [
+        partial(np.square, Y, Y),
+        partial(np.subtract, one, Y, Y),
+        partial(np.multiply, dY, Y, dY),
+    ]
 
 
 def relu(Z, b):
-    Z += b
-    np.maximum(Z, 0.0, out=Z)
+    zero = np.zeros((), Z.dtype)
+    return [partial(np.add, Z, b, Z), partial(np.maximum, Z, zero, out=Z)]
 
 
 def relu_backward(Y, dY):
     """dZ = dY where Y > 0, else 0"""
-    np.sign(Y, out=Y)
-    dY *= Y
+    return [partial(np.sign, Y, Y), partial(np.multiply, dY, Y, dY)]
 
 
 def identity(Z, b):
-    Z += b
+    return [partial(np.add, Z, b, Z)]
 
 
 def identity_backward(Y, dY):
-    pass
+    return []
 
 
-# name: (forward, backward). forward turns Z into Y = f(Z + b) in place; backward turns
-# dY into dZ in place and may spoil Y, which nothing needs any more.
+# name: (forward, backward). The calls of forward turn Z into Y = f(Z + b) in place;
+# those of backward turn dY into dZ in place and may spoil Y, which nothing needs any
+# more.
 ACTIVATIONS = {
     "logistic": (logistic, logistic_backward),
     "tanh": (tanh, tanh_backward),
@@ -72,21 +89,11 @@ ACTIVATIONS = {
 }
 
 
-class Buffer:
-    """Memory made once and seen, contiguous, in whatever shape a step has."""
-
-    def __init__(self, size, dtype):
-        self.memory = np.empty(size, dtype=dtype)
-
-    def view(self, *shape):
-        return self.memory[: math.prod(shape)].reshape(shape)
-
-
 class Layer:
     """Y = activation(W @ A + b), for each of the M networks.
 
     coef, intercept : (M, n_in, n_out) and (M, n_out) arrays, read in place.
-    dcoef : array of coef's shape that ``backward`` overwrites, or None.
+    dcoef : array of coef's shape that ``backward`` overwrites.
     activation : key of ACTIVATIONS.
     """
 
@@ -94,49 +101,69 @@ class Layer:
         self.coef, self.dcoef = coef, dcoef
         self.W = coef.swapaxes(1, 2)  # (M, n_out, n_in)
         self.b = intercept[:, :, np.newaxis]  # (M, n_out, 1)
-        self.activate, self.differentiate = ACTIVATIONS[activation]
+        self.activation, self.derivative = ACTIVATIONS[activation]
 
     def forward(self, A, Y):
-        """Overwrite Y, (M, n_out, B)."""
-        self.product(A, Y)
-        self.activate(Y, self.b)
+        """The calls that overwrite Y, (M, n_out, B)."""
+        return [partial(np.matmul, self.W, A, Y), *self.activation(Y, self.b)]
 
-    def backward(self, A, Y, dY, dA=None):
-        """Turn dY into dZ; overwrite dcoef and, if asked for, dA.
+    def backward(self, A, Y, dY, dA):
+        """The calls that turn dY into dZ and overwrite dcoef and dA.
 
         With Z = W A + b and Y = f(Z), for one sample:
         dZ = f'(Z) dY; dW = dZ A^T; db = dZ; dA = W^T dZ. Over a batch the
         columns of A and dZ add up, which the products do by themselves.
         """
-        self.differentiate(Y, dY)
-        self.gradient(A, dY)
-        if dA is not None:
-            np.matmul(self.coef, dY, out=dA)  # (M, n_in, B)
-
-    def product(self, A, Y):
-        np.matmul(self.W, A, out=Y)  # (M, n_out, B)
-
-    def gradient(self, A, dZ):
-        np.matmul(A, dZ.swapaxes(1, 2), out=self.dcoef)  # (M, n_in, n_out)
+        return [
+            *self.derivative(Y, dY),
+            partial(np.matmul, A, dY.swapaxes(1, 2), self.dcoef),
+            partial(np.matmul, self.coef, dY, dA),  # (M, n_in, B)
+        ]
 
 
 class InputLayer(Layer):
-    """The first layer. Its A is a list of (models, X): networks, as a slice, that
-    read the same rows X (B, n_in), dense or CSR, which are thus held once."""
+    """The first layer. Its A is a list of batches, each of which holds other rows in
+    every step: `X` (B, n_in), dense or CSR, read by the networks `models`, a slice."""
 
-    def product(self, A, Y):
-        for models, X in A:
-            if issparse(X):
-                for coef, Y_m in zip(self.coef[models], Y[models], strict=True):
-                    Y_m[...] = (X @ coef).T  # (n_out, B)
-            else:
-                np.matmul(self.W[models], X.T, out=Y[models])
+    def forward(self, A, Y):
+        products = [
+            partial(
+                sparse_product if issparse(batch.X) else dense_product,
+                batch,
+                self.W[batch.models],
+                Y[batch.models],
+            )
+            for batch in A
+        ]
+        return products + self.activation(Y, self.b)
 
-    def gradient(self, A, dZ):
-        for models, X in A:
-            dcoef = self.dcoef[models]
-            if issparse(X):
-                for dZ_m, dcoef_m in zip(dZ[models], dcoef, strict=True):
-                    dcoef_m[...] = X.T @ dZ_m.T  # (n_in, n_out)
-            else:
-                np.matmul(X.T, dZ[models].swapaxes(1, 2), out=dcoef)
+    def backward(self, A, Y, dY, dA=None):
+        # Nobody asks for dA, the slope by the data.
+        gradients = [
+            partial(
+                sparse_gradient if issparse(batch.X) else dense_gradient,
+                batch,
+                dY[batch.models].swapaxes(1, 2),
+                self.dcoef[batch.models],
+            )
+            for batch in A
+        ]
+        return self.derivative(Y, dY) + gradients
+
+
+def dense_product(batch, W, Z):
+    np.matmul(W, batch.X.T, Z)  # (M, n_out, B)
+
+
+def dense_gradient(batch, dZ_T, dcoef):
+    np.matmul(batch.X.T, dZ_T, dcoef)  # (M, n_in, n_out)
+
+
+def sparse_product(batch, W, Z):
+    for W_m, Z_m in zip(W, Z, strict=True):
+        Z_m[...] = (batch.X @ W_m.T).T  # (n_out, B)
+
+
+def sparse_gradient(batch, dZ_T, dcoef):
+    for dZ_T_m, dcoef_m in zip(dZ_T, dcoef, strict=True):
+        dcoef_m[...] = batch.X.T @ dZ_T_m  # (n_in, n_out)

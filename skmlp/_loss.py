@@ -1,8 +1,8 @@
 """Softmax and cross-entropy, from raw scores (classes in rows, samples in columns)."""
 
-import numpy as np
+from functools import partial
 
-from ._layers import Buffer
+import numpy as np
 
 
 def softmax(scores):
@@ -31,28 +31,53 @@ class SoftmaxCrossEntropy:
 
         loss = sum_b w_b log n_b - sum_kb T_kb S_kb
         d loss / d scores = exp(S) w / n - T
+
+    scores, gradient : (M, K, B); ``calls`` read the one and overwrite the other,
+        and `value` (M,) with the loss of each network.
+    batches : list of what has the `targets` (1, K * B) and `weights` (1, B) of a step
+        for its networks, the slice `models`.
     """
 
-    def __init__(self, n_models, n_samples, dtype):
-        self._norm = Buffer(n_models * n_samples, dtype)
-        self._log_norm = Buffer(n_models * n_samples, dtype)
+    def __init__(self, scores, gradient, batches):
+        n_models, n_classes, n_samples = scores.shape
+        norm = np.empty((n_models, 1, n_samples), scores.dtype)
+        flat_norm, log_norm = norm[:, 0], np.empty_like(norm[:, 0])  # (M, B)
+        flat = gradient.reshape(n_models, n_classes * n_samples)  # a view
+        own_score = np.empty(n_models, scores.dtype)
+        self.value = np.empty(n_models, scores.dtype)
 
-    def __call__(self, scores, targets, weights, gradient):
-        """Return the loss of each network, (M,), and overwrite `gradient`.
+        def of_each_batch(function, *arrays):
+            return [
+                partial(function, batch, *(array[batch.models] for array in arrays))
+                for batch in batches
+            ]
 
-        scores, gradient : (M, K, B); targets : (1, K, B); weights : (1, B).
-        """
-        n_models, _, n_samples = scores.shape
-        norm = self._norm.view(n_models, 1, n_samples)
-        log_norm = self._log_norm.view(n_models, n_samples)
-        np.maximum.reduce(scores, axis=1, keepdims=True, out=norm)
-        np.subtract(scores, norm, out=gradient)  # (M, K, B)
-        own_score = np.vecdot(targets.reshape(1, -1), gradient.reshape(n_models, -1))
-        np.exp(gradient, out=gradient)
-        np.add.reduce(gradient, axis=1, keepdims=True, out=norm)
-        np.log(norm[:, 0], out=log_norm)
-        loss = np.vecdot(weights, log_norm) - own_score  # (M,)
-        np.divide(weights[np.newaxis], norm, out=norm)
-        gradient *= norm
-        gradient -= targets
-        return loss
+        self.calls = [
+            partial(np.maximum.reduce, scores, 1, None, flat_norm),
+            partial(np.subtract, scores, norm, gradient),
+            *of_each_batch(dot_targets, flat, own_score),
+            partial(np.exp, gradient, gradient),
+            partial(np.add.reduce, gradient, 1, None, flat_norm),
+            partial(np.log, flat_norm, log_norm),
+            *of_each_batch(dot_weights, log_norm, self.value),
+            partial(np.subtract, self.value, own_score, self.value),
+            *of_each_batch(divide_weights, flat_norm),
+            partial(np.multiply, gradient, norm, gradient),
+            *of_each_batch(subtract_targets, flat),
+        ]
+
+
+def dot_targets(batch, S, own_score):
+    np.vecdot(batch.targets, S, own_score)
+
+
+def dot_weights(batch, log_norm, value):
+    np.vecdot(batch.weights, log_norm, value)
+
+
+def divide_weights(batch, norm):
+    np.divide(batch.weights, norm, norm)
+
+
+def subtract_targets(batch, gradient):
+    np.subtract(gradient, batch.targets, gradient)

@@ -1,11 +1,12 @@
 """Layers in a row over one flat parameter array: forward, backward, prediction."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
-from ._layers import ACTIVATIONS, Buffer, InputLayer, Layer
+from ._layers import ACTIVATIONS, InputLayer, Layer, replay
 
 
 @dataclass(frozen=True)
@@ -72,66 +73,54 @@ class Network:
     """M networks side by side over parameters that are read in place.
 
     architecture : Architecture.
-    params, grads : (M, P) arrays; ``backward`` overwrites grads.
+    params, grads : (M, P) arrays; backward passes overwrite grads.
     n_samples : the largest B.
-
-    Lives inside a call alone: it holds views, which pickle would tear apart.
     """
 
     def __init__(self, architecture, params, grads, n_samples):
         coefs, intercepts = architecture.unpack(params)
         dcoefs, _ = architecture.unpack(grads)
-        self.dintercepts = grads[:, architecture.n_weights :]  # (M, n_units)
+        kinds = [InputLayer] + [Layer] * (len(coefs) - 1)
         self.layers = [
             kind(*arrays)
             for kind, *arrays in zip(
-                [InputLayer] + [Layer] * (len(coefs) - 1),
-                coefs,
-                intercepts,
-                dcoefs,
-                architecture.activations,
-                strict=True,
+                kinds, coefs, intercepts, dcoefs, architecture.activations, strict=True
             )
         ]
-        # The units of all layers lie one below the other.
+        self.dintercepts = grads[:, architecture.n_weights :]  # (M, n_units)
+        self.first_units = np.cumsum(architecture.layer_sizes[1:-1])
         self.n_models, self.n_units = self.dintercepts.shape
-        self.ends = np.cumsum(architecture.layer_sizes[1:])
         size = self.n_models * self.n_units * n_samples
-        self._Y, self._dY = Buffer(size, params.dtype), Buffer(size, params.dtype)
-        self._ones = np.ones(n_samples, dtype=params.dtype)
-        self.n_samples = None
+        self.memory = np.empty(size, params.dtype), np.empty(size, params.dtype)
 
-    def resize(self, n_samples):
-        """Make Y and dY, lists of a layer's (M, n_l, B), hold n_samples columns."""
-        if n_samples != self.n_samples:
-            self.n_samples = n_samples
-            shape = (self.n_models, self.n_units, n_samples)
-            self.dY_of_all = self._dY.view(*shape)
-            self.Y = np.split(self._Y.view(*shape), self.ends[:-1], axis=1)
-            self.dY = np.split(self.dY_of_all, self.ends[:-1], axis=1)
-            self.ones = self._ones[:n_samples]
+    def over(self, n_samples, batches):
+        """A Pass over batches of n_samples. All passes share the same memory."""
+        shape = (self.n_models, self.n_units, n_samples)
+        Y, dY = (array[: np.prod(shape)].reshape(shape) for array in self.memory)
+        return Pass(self, Y, dY, batches)
 
-    def forward(self, inputs):
-        """Scores (M, K, B) of inputs, a list of (models, rows X): see InputLayer."""
-        self.resize(inputs[0][1].shape[0])
-        A = inputs
-        for layer, Y in zip(self.layers, self.Y, strict=True):
-            layer.forward(A, Y)
-            A = Y
-        return A
 
-    @property
-    def dscores(self):
-        """Where a loss writes its gradient, (M, K, B), before ``backward``."""
-        return self.dY[-1]
+class Pass:
+    """The recorded calls of a step, forward and backward.
 
-    def backward(self, inputs):
-        Y, dY = self.Y, self.dY
-        for i in range(len(self.layers) - 1, 0, -1):
-            self.layers[i].backward(Y[i - 1], Y[i], dY[i], dY[i - 1])
-        self.layers[0].backward(inputs, Y[0], dY[0])
+    network : Network.
+    Y, dY : (M, n_units, B) arrays, the units of all layers one below the other.
+    batches : list of what has the rows of a step: see InputLayer.
+    """
+
+    def __init__(self, network, Y, dY, batches):
+        Ys = np.split(Y, network.first_units, axis=1)  # of (M, n_l, B)
+        dYs = np.split(dY, network.first_units, axis=1)
+        A = [batches, *Ys]  # what each layer reads
+        self.scores, self.dscores = Ys[-1], dYs[-1]  # a loss reads and writes these
+        self.forward, self.backward = [], []
+        for i, layer in enumerate(network.layers):
+            self.forward += layer.forward(A[i], Ys[i])
+        for i, layer in reversed(list(enumerate(network.layers))):
+            self.backward += layer.backward(A[i], Ys[i], dYs[i], dYs[i - 1])
         # All biases at once. A product with ones adds up faster than np.add.reduce.
-        np.matmul(self.dY_of_all, self.ones, out=self.dintercepts)
+        ones = np.ones(dY.shape[2], dY.dtype)
+        self.backward.append(partial(np.matmul, dY, ones, network.dintercepts))
 
 
 class Predictor:
@@ -160,7 +149,7 @@ class Predictor:
             self.coefs, self.intercepts, self.activations, strict=True
         ):
             A = coef.T @ A  # (n_out, B)
-            ACTIVATIONS[activation][0](A, intercept[:, np.newaxis])
+            replay(ACTIVATIONS[activation][0](A, intercept[:, np.newaxis]))
         return A
 
     def blocks(self, X):

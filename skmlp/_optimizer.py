@@ -1,6 +1,7 @@
 """Gradient descent with momentum, and how its learning rate changes."""
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -11,8 +12,10 @@ class Momentum:
     Heavy-ball momentum [1]_, or with nesterov the step W <- W + mu V - lr grad that
     looks ahead [2]_. Biases move the same way, without decay.
 
-    params, grads, velocities : (M, P), the weights first; grads are spoilt.
-    momentum, decay : (M, 1).
+    params, grads, velocities : (M, P), the weights first. ``calls`` move params along
+        grads, and spoil these.
+    momentum, decay : (M, 1), as is `learning_rate`, which each epoch sets.
+    penalty : decay / 2 |W|^2 that a step began with, (M,).
 
     .. [1] B. T. Polyak, "Some methods of speeding up the convergence of iteration
        methods", USSR Comput. Math. Math. Phys. 4(5), 1964.
@@ -21,30 +24,34 @@ class Momentum:
     """
 
     def __init__(self, params, grads, velocities, momentum, decay, nesterov, n_weights):
-        self.params, self.grads, self.velocities = params, grads, velocities
-        self.momentum, self.decay, self.nesterov = momentum, decay, nesterov
-        self.weights = params[:, :n_weights]
-        self.weight_grads = grads[:, :n_weights]
-        self.decayed = np.empty_like(self.weights)
-
-    def step(self, learning_rate):
-        """Move params along grads; learning_rate (M, 1).
-
-        Returns the penalty decay / 2 |W|^2 that the step began with, (M,).
-        """
-        np.multiply(self.weights, self.decay, out=self.decayed)
-        penalty = 0.5 * np.vecdot(self.decayed, self.weights)
-        self.weight_grads += self.decayed
-        self.grads *= learning_rate
-        self.velocities *= self.momentum
-        self.velocities -= self.grads
-        if self.nesterov:
-            self.params -= self.grads
-            np.multiply(self.velocities, self.momentum, out=self.grads)
-            self.params += self.grads
+        self.learning_rate = np.zeros_like(momentum)
+        rate, mu, decay = map(broadcastable, (self.learning_rate, momentum, decay))
+        weights, weight_grads = params[:, :n_weights], grads[:, :n_weights]
+        decayed = np.empty_like(weights)
+        squares = np.empty(len(params), params.dtype)
+        self.penalty = np.empty(len(params), params.dtype)
+        self.calls = [
+            partial(np.multiply, weights, decay, decayed),
+            partial(np.vecdot, decayed, weights, squares),
+            partial(np.multiply, squares, 0.5, self.penalty),
+            partial(np.add, weight_grads, decayed, weight_grads),
+            partial(np.multiply, grads, rate, grads),
+            partial(np.multiply, velocities, mu, velocities),
+            partial(np.subtract, velocities, grads, velocities),
+        ]
+        if nesterov:
+            self.calls += [
+                partial(np.subtract, params, grads, params),
+                partial(np.multiply, velocities, mu, grads),
+                partial(np.add, params, grads, params),
+            ]
         else:
-            self.params += self.velocities
-        return penalty
+            self.calls.append(partial(np.add, params, velocities, params))
+
+
+def broadcastable(column):
+    """A view of a column (M, 1); of a single number a scalar, which is faster."""
+    return column if len(column) > 1 else column[0, 0, ...]
 
 
 def scheduled_rate(schedule, initial, *, epoch, horizon, n_seen, power_t, factor):

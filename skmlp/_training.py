@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ._batches import Batches, rows_at_once
+from ._layers import replay
 from ._loss import SoftmaxCrossEntropy, log_softmax
 from ._network import Architecture, Network, Predictor
 from ._optimizer import Momentum, scheduled_rate
@@ -39,7 +40,7 @@ class State:
 
     params: np.ndarray  # (P,)
     velocity: np.ndarray  # (P,)
-    generator: tuple  # RandomState.get_state()
+    seed: int  # of the order of the samples, which is another in each epoch
     n_iter: int = 0
     n_seen: int = 0  # samples, over all epochs
     rate_factor: float = 1.0  # of learning_rate="adaptive"
@@ -126,8 +127,11 @@ class Task:
         return self.alpha / self.total_weight
 
     @property
-    def shuffles(self):
-        return self.shuffle and self.batch_size < self.X.shape[0]
+    def order_seed(self):
+        """What the order of the samples in the next epoch is drawn from, if at all."""
+        if not self.shuffle or self.batch_size >= self.X.shape[0]:
+            return None
+        return (self.state.seed + self.state.n_iter) % 2**32
 
     @property
     def rate(self):
@@ -213,7 +217,6 @@ class Stack:
         if size < first.batch_size:
             self.grads_before = np.zeros_like(self.params)
         self.network = Network(architecture, self.params, self.grads, size)
-        self.loss = SoftmaxCrossEntropy(len(self.tasks), size, self.params.dtype)
         self.optimizer = Momentum(
             self.params,
             self.grads,
@@ -223,12 +226,24 @@ class Stack:
             first.nesterovs_momentum,
             architecture.n_weights,
         )
-        self.step_loss = np.zeros(len(self.tasks))
+        self.step_loss, self.losses = np.zeros((2, len(self.tasks)))
         self.feeds, start = [], 0
         for feed in feeds:
             models = slice(start, start + len(feed))
             self.feeds.append(make_batches(feed[0], models))
             start = models.stop
+        self.recorded = {}  # by number of samples
+
+    def over(self, n_samples):
+        """The loss of a batch of that size, and the calls that work out it and the
+        gradients."""
+        if n_samples not in self.recorded:
+            batches = [feed.batch for feed in self.feeds]
+            way = self.network.over(n_samples, batches)
+            loss = SoftmaxCrossEntropy(way.scores, way.dscores, batches)
+            calls = [*way.forward, *loss.calls, *way.backward]
+            self.recorded[n_samples] = loss.value, calls
+        return self.recorded[n_samples]
 
     def column(self, numbers):
         """One number a network, (M, 1), in the networks' precision."""
@@ -239,19 +254,12 @@ def group_by_feed(tasks):
     """Lists of the tasks that read the same rows in the same order."""
     feeds: dict = {}
     for task in tasks:
-        key = [id(task.X), id(task.y), id(task.sample_weight)]
-        if task.shuffles:
-            kind, keys, *rest = task.state.generator
-            key += [kind, keys.tobytes(), *rest]
-        feeds.setdefault(tuple(key), []).append(task)
+        key = id(task.X), id(task.y), id(task.sample_weight), task.order_seed
+        feeds.setdefault(key, []).append(task)
     return list(feeds.values())
 
 
 def make_batches(task, models):
-    generator = None
-    if task.shuffles:
-        generator = np.random.RandomState()
-        generator.set_state(task.state.generator)
     return Batches(
         models,
         task.X,
@@ -259,7 +267,6 @@ def make_batches(task, models):
         task.sample_weight,
         n_classes=task.architecture.layer_sizes[-1],
         batch_size=task.batch_size,
-        generator=generator,
     )
 
 
@@ -268,49 +275,47 @@ def run_epoch(stack):
     for task in stack.tasks:
         attempt(task, task.begin_epoch)
     losses, finite = run_steps(stack)
-    for feed in stack.feeds:
-        generator = feed.generator and feed.generator.get_state()
-        for m in range(feed.models.start, feed.models.stop):
-            task = stack.tasks[m]
-            mean_loss = float(losses[m]) / task.total_weight
-            if finite[m] and np.isfinite(mean_loss):
-                params, velocity = stack.params[m].copy(), stack.velocities[m].copy()
-                attempt(task, advance, task, mean_loss, params, velocity, generator)
-            elif task.error is None:
-                task.error = diverged(task)
+    for m, task in enumerate(stack.tasks):
+        mean_loss = float(losses[m]) / task.total_weight
+        if finite[m] and np.isfinite(mean_loss):
+            params, velocity = stack.params[m].copy(), stack.velocities[m].copy()
+            attempt(task, advance, task, mean_loss, params, velocity)
+        elif task.error is None:
+            task.error = diverged(task)
 
 
 @np.errstate(all="ignore")  # what overflows is told by `finite`
 def run_steps(stack):
     """All steps of an epoch. Returns the losses, times the total weights, and whether
     each network's parameters are finite, (M,) and (M,)."""
-    rate = stack.column([task.rate for task in stack.tasks])
-    losses = np.zeros(len(stack.tasks))
-    for batches in zip(*stack.feeds, strict=True):
-        run_step(stack, batches, rate, losses)
-    return losses, np.isfinite(np.vecdot(stack.params, stack.params))
+    stack.optimizer.learning_rate[...] = stack.column([t.rate for t in stack.tasks])
+    stack.losses[...] = 0.0
+    epochs = [
+        feed.epoch(stack.tasks[feed.batch.models.start].order_seed)
+        for feed in stack.feeds
+    ]
+    for batches in zip(*epochs, strict=True):
+        run_step(stack, batches)
+    return stack.losses, np.isfinite(np.vecdot(stack.params, stack.params))
 
 
-def run_step(stack, batches, rate, losses):
+def run_step(stack, batches):
     """Forward, loss, backward for one batch of each feed, or a part of it; then, if it
     is the last part, update."""
-    inputs = [(batch.models, batch.X) for batch in batches]
-    scores = stack.network.forward(inputs)  # (M, K, B)
-    dscores = stack.network.dscores
-    for b in batches:
-        stack.step_loss[b.models] += stack.loss(
-            scores[b.models], b.targets, b.weights, dscores[b.models]
-        )
-    stack.network.backward(inputs)
+    loss, calls = stack.over(batches[0].X.shape[0])
+    replay(calls)
+    stack.step_loss += loss
     if stack.grads_before is not None:
         stack.grads_before += stack.grads
         if not batches[0].ends_step:
             return
         stack.grads[...] = stack.grads_before
         stack.grads_before[...] = 0.0
-    stack.step_loss += stack.optimizer.step(rate)
-    for b in batches:
-        losses[b.models] += b.total * stack.step_loss[b.models]
+    replay(stack.optimizer.calls)
+    stack.step_loss += stack.optimizer.penalty
+    for batch in batches:
+        stack.step_loss[batch.models] *= batch.total
+    stack.losses += stack.step_loss
     stack.step_loss[...] = 0.0
 
 
@@ -333,7 +338,7 @@ def diverged(task):
     )
 
 
-def advance(task, loss, params, velocity, generator):
+def advance(task, loss, params, velocity):
     """Replace the task's state by that after one more epoch: look at the validation
     data, watch for a plateau; then tell whoever listens."""
     old = task.state
@@ -342,7 +347,6 @@ def advance(task, loss, params, velocity, generator):
         old,
         params=params,
         velocity=velocity,
-        generator=generator or old.generator,
         n_iter=old.n_iter + 1,
         n_seen=old.n_seen + task.X.shape[0],
     )

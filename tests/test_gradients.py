@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 
-from skmlp._layers import ACTIVATIONS, InputLayer, Layer
+from skmlp._batches import Batch
+from skmlp._layers import ACTIVATIONS, InputLayer, Layer, replay
 from skmlp._loss import SoftmaxCrossEntropy, log_softmax, softmax
 from skmlp._network import Architecture
 from skmlp._training import Stack, State, Task, run_epoch
@@ -41,12 +42,12 @@ def test_layer(activation, rng):
     Y, dY, dA = np.empty((M, N_OUT, B)), weights.copy(), np.empty_like(A)
 
     def objective():
-        layer.forward(A, Y)
+        replay(layer.forward(A, Y))
         return np.sum(weights * Y)
 
     expected = [central_differences(objective, x) for x in (coef, intercept, A)]
     objective()
-    layer.backward(A, Y, dY, dA)
+    replay(layer.backward(A, Y, dY, dA))
     gradients = layer.dcoef, dY.sum(axis=2), dA
     for gradient, slopes in zip(gradients, expected, strict=True):
         assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
@@ -56,18 +57,19 @@ def test_layer(activation, rng):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_input_layer(activation, container, rng):
     layer, coef, intercept = make_layer(InputLayer, activation, rng)
-    rows = [rng.normal(size=(B, N_IN)) for _ in range(M)]
-    inputs = [(slice(m, m + 1), container(X)) for m, X in enumerate(rows)]
+    inputs = [Batch(slice(m, m + 1)) for m in range(M)]
+    for batch in inputs:
+        batch.X = container(rng.normal(size=(B, N_IN)))
     weights = rng.normal(size=(M, N_OUT, B))
     Y, dY = np.empty((M, N_OUT, B)), weights.copy()
 
     def objective():
-        layer.forward(inputs, Y)
+        replay(layer.forward(inputs, Y))
         return np.sum(weights * Y)
 
     expected = [central_differences(objective, x) for x in (coef, intercept)]
     objective()
-    layer.backward(inputs, Y, dY)
+    replay(layer.backward(inputs, Y, dY))
     for gradient, slopes in zip((layer.dcoef, dY.sum(axis=2)), expected, strict=True):
         assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
 
@@ -86,7 +88,7 @@ def test_whole_objective(activation, output_activation, weighted, rng):
 
     def task(params, alpha):
         return Task(
-            architecture, X, y, s, State(params, np.zeros_like(params), ()), 1, B,
+            architecture, X, y, s, State(params, np.zeros_like(params), seed=0), 1, B,
             alpha=alpha, learning_rate_init=1.0, momentum=0.0,
         )  # fmt: skip
 
@@ -126,11 +128,13 @@ def cross_entropy(scores, y, dtype=np.float64):
     scores = np.asarray(scores, dtype=dtype)
     n_classes, n_samples = scores.shape
     weights = np.full((1, n_samples), 1 / n_samples, dtype=dtype)
-    targets = np.eye(n_classes, dtype=dtype)[:, y] * weights
+    batch = Batch(slice(0, 1))
+    batch.weights = weights
+    batch.targets = (np.eye(n_classes, dtype=dtype)[:, y] * weights).reshape(1, -1)
     gradient = np.empty((1, n_classes, n_samples), dtype=dtype)
-    loss = SoftmaxCrossEntropy(1, n_samples, dtype)
-    value = loss(scores[np.newaxis], targets[np.newaxis], weights, gradient)
-    return value[0], gradient[0]
+    loss = SoftmaxCrossEntropy(scores[np.newaxis], gradient, [batch])
+    replay(loss.calls)
+    return loss.value[0], gradient[0]
 
 
 def test_loss_by_hand():

@@ -36,19 +36,17 @@ def test_a_step_allocates_nothing_that_grows_with_the_batch(
         architecture = Architecture((20, 30, 10, 4), "logistic", "identity")
         X, y = rng.normal(size=(9 * batch_size, 20)), np.arange(9 * batch_size) % 4
         weight = np.linspace(1, 2, len(y)) if weighted else None
-        generator = np.random.RandomState(0)
-        params = architecture.initial_params(generator, np.float64)
-        state = State(params, np.zeros_like(params), generator.get_state())
+        params = architecture.initial_params(np.random.RandomState(0), np.float64)
+        state = State(params, np.zeros_like(params), seed=0)
         stack = Stack(
             [Task(architecture, X, y, weight, state, 1, batch_size)] * n_models
         )
-        rate, loss = stack.column([0.1] * n_models), np.zeros(n_models)
-        steps = zip(*stack.feeds, strict=True)
-        run_step(stack, next(steps), rate, loss)  # the epoch's permutation is drawn
+        steps = zip(*(feed.epoch(0) for feed in stack.feeds), strict=True)
+        run_step(stack, next(steps))  # draws the epoch's order and records the step
 
         def all_steps():
             for batches in steps:
-                run_step(stack, batches, rate, loss)
+                run_step(stack, batches)
 
         return peak_of(all_steps)
 
