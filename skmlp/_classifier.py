@@ -5,7 +5,6 @@ import functools
 import inspect
 import math
 import warnings
-from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -33,7 +32,6 @@ from ._layers import ACTIVATIONS
 from ._loss import log_softmax, softmax
 from ._network import Architecture, Predictor
 from ._stacking import train_task
-from ._threads import FEW_FLOPS, blas_threads
 from ._training import State, Task, Validation
 
 # What a State holds beyond the public attributes: plain arrays, numbers, strings.
@@ -749,7 +747,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         y : ndarray of shape (n_samples,)
             The labels of the largest scores.
         """
-        codes = self._by_block(X, lambda scores: scores.argmax(axis=0))
+        codes = self._by_block(X, lambda scores: scores.argmax(axis=0), True, np.intp)
         return self.classes_[codes]
 
     def predict_proba(self, X):
@@ -798,26 +796,23 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             For two classes one column: the second's score less the first's.
         """
         if len(getattr(self, "classes_", ())) == 2:
-            return self._by_block(X, lambda scores: scores[1] - scores[0])
+            return self._by_block(X, lambda scores: scores[1] - scores[0], True)
         return self._by_block(X, lambda scores: scores.T)
 
-    def _by_block(self, X, transform):
+    def _by_block(self, X, transform, one_column=False, dtype=None):
         """transform(scores (K, B)) of all rows, block by block, as one array."""
         if not hasattr(self, "coefs_"):  # check_is_fitted alone takes ten times as long
             check_is_fitted(self)
-        X = validate_data(
-            self, X, reset=False, accept_sparse="csr", dtype=self.coefs_[0].dtype
-        )
-        architecture = Architecture(*self._architecture)
-        predictor = Predictor(self.coefs_, self.intercepts_, architecture.activations)
-        flops = architecture.flops(min(X.shape[0], predictor.block))
-        out = None
-        with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
-            for rows, scores in predictor.blocks(X):
-                part = transform(scores)
-                if out is None:
-                    out = np.empty((X.shape[0], *part.shape[1:]), dtype=part.dtype)
-                out[rows] = part
+        own_dtype = self.coefs_[0].dtype
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=own_dtype)
+        shape = X.shape[:1] if one_column else (X.shape[0], len(self.classes_))
+        out = np.empty(shape, dtype or own_dtype)
+
+        def fill(rows, scores):
+            out[rows] = transform(scores)
+
+        activations = Architecture(*self._architecture).activations
+        Predictor(self.coefs_, self.intercepts_, activations).map(fill, X)
         return out
 
 

@@ -21,9 +21,10 @@ from ._batches import rows_at_once
 from ._threads import FLOPS_FOR_THREADS
 from ._training import Task, train
 
-# A stack's activations should stay near the processor: a stack that spills is slower
-# than its members one after the other (measured at 1,437 samples a step).
-STACK_BYTES = 2**21
+# What a step of a stack touches should stay near the processor: a stack that spills is
+# slower than its members one after the other (measured at 1,437 samples a step; from
+# 1 to 6 MiB made no difference that could be measured).
+STACK_BYTES = 3 * 2**20
 # Work (operations) below which another process costs more than it brings.
 PROCESS_FLOPS = 1e9
 
@@ -42,7 +43,7 @@ class Meeting:
 
     Training begins when no task runs any more: all in flight wait, or train. None is
     left that could still bring something, fail, or end without training. (Starting
-    full stacks before was tried: smaller stacks cost more than the head start gains.)
+    full stacks before was tried twice: no gain that could be measured.)
 
     width : how many tasks may be in flight.
     n_processes : how many processes train.
@@ -294,15 +295,16 @@ def group_by_shape(members):
 def stack_width(task):
     """How many networks like this task's fit near the processor."""
     n_units = sum(task.architecture.layer_sizes[1:])
-    rows = rows_at_once(task.batch_size)
-    step_bytes = 2 * rows * n_units * task.X.dtype.itemsize
-    return max(STACK_BYTES // step_bytes, 1)
+    # Activations and their gradients; parameters, gradients, velocities, decay.
+    numbers = 2 * rows_at_once(task.batch_size) * n_units
+    numbers += 4 * task.architecture.n_params
+    return max(STACK_BYTES // (numbers * task.X.dtype.itemsize), 1)
 
 
 def split(group, n_processes):
-    """Stacks of one group: near the processor, and some for each process."""
+    """Stacks of one group: near the processor, and as many for each process."""
     n_stacks = -(-len(group) // stack_width(group[0].task))
-    n_stacks = max(n_stacks, min(n_processes, len(group)))
+    n_stacks = min(-(-n_stacks // n_processes) * n_processes, len(group))
     group = sorted(group, key=lambda m: id(m.task.X))  # equal data side by side
     return [list(part) for part in np.array_split(np.array(group, object), n_stacks)]
 

@@ -1,5 +1,7 @@
 """Layers in a row over one flat parameter array: forward, backward, prediction."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -7,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ._layers import ACTIVATIONS, InputLayer, Layer, replay
+from ._threads import FEW_FLOPS, blas_limit, blas_threads
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ class Predictor:
         widest = max(max(coef.shape) for coef in coefs)
         self.block = max(
             self.BLOCK_BYTES // (widest * coefs[0].itemsize), self.MIN_ROWS
-        )
+        )  # rows
+        self.flops = 2 * max(coef.size for coef in coefs)  # a row, largest product
 
     def scores(self, X):
         """Scores (K, B) of the rows X (B, n_in), dense or CSR."""
@@ -152,10 +156,24 @@ class Predictor:
             replay(ACTIVATIONS[activation][0](A, intercept[:, np.newaxis]))
         return A
 
-    def blocks(self, X):
-        """Yield (slice of rows, their scores (K, B)), which the caller may spoil."""
-        for start in range(0, X.shape[0], self.block):
+    def map(self, function, X):
+        """[function(rows, scores)] of each block: rows a slice, their scores (K, B) an
+        array that it may spoil.
+
+        Blocks go to as many threads as BLAS may use, if there are enough of them;
+        each gives the same numbers wherever it is worked out.
+        """
+
+        def of_block(start):
             rows = slice(start, min(start + self.block, X.shape[0]))
             with np.errstate(over="ignore", invalid="ignore"):
-                scores = self.scores(X[rows])
-            yield rows, scores
+                return function(rows, self.scores(X[rows]))
+
+        starts = range(0, X.shape[0], self.block)
+        n_threads = blas_limit() if len(starts) > 1 else 1
+        if 1 < n_threads <= len(starts):
+            with blas_threads(0), ThreadPoolExecutor(n_threads) as threads:
+                return list(threads.map(of_block, starts))
+        flops = self.flops * min(self.block, X.shape[0])
+        with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
+            return [of_block(start) for start in starts]

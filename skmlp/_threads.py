@@ -23,6 +23,11 @@ def _libraries():
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def blas_limit():
+    """How many threads the caller's BLAS may use."""
+    return max((lib.get_num_threads() for lib in _libraries()), default=1)
+
+
 @contextmanager
 def blas_threads(flops):
     """One BLAS thread inside, where the largest product takes few `flops`.

@@ -385,21 +385,17 @@ def validate(task, state):
     return score, (loss + penalty, score)
 
 
-@np.errstate(all="ignore")
 def mean_cross_entropy(architecture, params, data):
-    total = weight = 0.0
-    predictor = Predictor(*architecture.unpack(params), architecture.activations)
-    for rows, scores in predictor.blocks(data.X):
-        log_softmax(scores)
+    def total(rows, scores):
         y = data.y[rows]
-        losses = -scores[y, np.arange(len(y))].astype(np.float64)  # (B,)
+        losses = -log_softmax(scores)[y, np.arange(len(y))].astype(np.float64)  # (B,)
         if data.sample_weight is not None:
             losses *= data.sample_weight[rows]
-            weight += float(data.sample_weight[rows].sum())
-        else:
-            weight += len(y)
-        total += float(losses.sum())
-    return total / weight
+        return losses.sum()
+
+    weight = len(data.y) if data.sample_weight is None else data.sample_weight.sum()
+    predictor = Predictor(*architecture.unpack(params), architecture.activations)
+    return float(sum(predictor.map(total, data.X)) / weight)
 
 
 def watch(task, state, score):

@@ -1,5 +1,6 @@
 """Properties that speed rests on: what is allocated, and how BLAS threads are set."""
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -143,4 +144,46 @@ def test_small_products_get_one_thread_and_large_ones_the_callers(fails):
         assert blas_limits() == before
         # 2 * 1000 * 100 * 64 operations
         assert limits_while_fitting((64,), 1000, fails) == before
+        assert blas_limits() == before
+
+
+def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(digits, monkeypatch):
+    X, y = digits
+    mlp = MomentumMLPClassifier(max_iter=1, random_state=0).fit(X, y)
+    monkeypatch.setattr(Predictor, "BLOCK_BYTES", 2**16)
+    seen, scores = [], Predictor.scores
+
+    def spy(self, X):
+        seen.append((threading.get_ident(), blas_limits()))
+        return scores(self, X)
+
+    monkeypatch.setattr(Predictor, "scores", spy)
+    results = {}
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            before = blas_limits()
+            results[n_threads] = mlp.predict_proba(X), mlp.predict(X)
+            assert blas_limits() == before
+        threads = {ident for ident, _ in seen}
+        assert (threads == {threading.get_ident()}) == (n_threads == 1)
+        assert len(threads) <= n_threads
+        assert all(set(limits.values()) == {1} for _, limits in seen)
+        seen.clear()
+    for one, two in zip(results[1], results[2], strict=True):
+        assert_array_equal(one, two)
+
+
+def test_an_error_in_a_thread_of_prediction_is_raised(digits, monkeypatch):
+    X, y = digits
+    mlp = MomentumMLPClassifier(max_iter=1, random_state=0).fit(X, y)
+    monkeypatch.setattr(Predictor, "BLOCK_BYTES", 2**16)
+
+    def fails(self, X):
+        raise MemoryError("no room for a block")
+
+    monkeypatch.setattr(Predictor, "scores", fails)
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_limits()
+        with pytest.raises(MemoryError, match="no room for a block"):
+            mlp.predict(X)
         assert blas_limits() == before
