@@ -7,9 +7,9 @@ import numpy as np
 
 def softmax(scores):
     """Turn scores (..., K, B) into probabilities, in place; return them."""
-    scores -= scores.max(axis=-2, keepdims=True)
+    scores -= np.maximum.reduce(scores, axis=-2, keepdims=True)
     np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-2, keepdims=True)
+    scores /= np.add.reduce(scores, axis=-2, keepdims=True)
     return scores
 
 
