@@ -207,7 +207,7 @@ def sparse_data():
 FITS = {  # name: (data, hidden, batch size, epochs)
     "seed": (seed_digits, (48, 32), 721, 1000),
     "batch200": (seed_digits, (48, 32), 200, 200),
-    "batch32": (seed_digits, (48, 32), 32, 60),
+    "batch32": (seed_digits, (48, 32), 32, 100),
     "wide": (wide_data, (256, 128), 256, 4),
     "sparse": (sparse_data, (48,), 200, 3),
 }

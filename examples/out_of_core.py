@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from skmlp import MomentumMLPClassifier
 
@@ -123,7 +124,9 @@ def main():
             print("Loading all of it: MemoryError, as it should.")
         else:
             raise SystemExit("the array fits into the limit: nothing is shown")
-        accuracy, used = train_on_blocks(folder, n_val, args.epochs, args.block)
+        # One thread: the stack of each other one (8 MB here) counts as allocated.
+        with threadpool_limits(1, user_api="blas"):
+            accuracy, used = train_on_blocks(folder, n_val, args.epochs, args.block)
     print(f"validation accuracy {accuracy:.4f}; all in memory it is {expected:.4f}")
     print(
         f"between blocks the training held {used / 1e6:.0f} MB at most, and never more "
