@@ -747,7 +747,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         y : ndarray of shape (n_samples,)
             The labels of the largest scores.
         """
-        codes = self._by_block(X, lambda scores: scores.argmax(axis=0), True, np.intp)
+        codes = self._by_block(
+            X, lambda scores: scores.argmax(axis=0), np.intp, one_column=True
+        )
         return self.classes_[codes]
 
     def predict_proba(self, X):
@@ -796,10 +798,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             For two classes one column: the second's score less the first's.
         """
         if len(getattr(self, "classes_", ())) == 2:
-            return self._by_block(X, lambda scores: scores[1] - scores[0], True)
+            return self._by_block(
+                X, lambda scores: scores[1] - scores[0], one_column=True
+            )
         return self._by_block(X, lambda scores: scores.T)
 
-    def _by_block(self, X, transform, one_column=False, dtype=None):
+    def _by_block(self, X, transform, dtype=None, *, one_column=False):
         """transform(scores (K, B)) of all rows, block by block, as one array."""
         if not hasattr(self, "coefs_"):  # check_is_fitted alone takes ten times as long
             check_is_fitted(self)

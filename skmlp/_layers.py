@@ -8,7 +8,8 @@ shows them, ``coef`` (M, n_in, n_out), and W is a view of that.
 A pass is recorded once and replayed in every step: what computes gives a list of
 calls, each a numpy function bound to arrays that exist, the last of them its output.
 A small step costs as much in finding out what to call as in the calls; so that is
-done once, and nothing is allocated after it.
+done once. The arrays exist by then, and each is contiguous: numpy copies what is not
+through buffers of its own.
 """
 
 from functools import partial
@@ -93,12 +94,12 @@ class Layer:
     """Y = activation(W @ A + b), for each of the M networks.
 
     coef, intercept : (M, n_in, n_out) and (M, n_out) arrays, read in place.
-    dcoef : array of coef's shape that ``backward`` overwrites.
+    dcoef, dintercept : arrays of their shapes that ``backward`` overwrites.
     activation : key of ACTIVATIONS.
     """
 
-    def __init__(self, coef, intercept, dcoef, activation):
-        self.coef, self.dcoef = coef, dcoef
+    def __init__(self, coef, intercept, dcoef, dintercept, activation):
+        self.coef, self.dcoef, self.dintercept = coef, dcoef, dintercept
         self.W = coef.swapaxes(1, 2)  # (M, n_out, n_in)
         self.b = intercept[:, :, np.newaxis]  # (M, n_out, 1)
         self.activation, self.derivative = ACTIVATIONS[activation]
@@ -108,7 +109,7 @@ class Layer:
         return [partial(np.matmul, self.W, A, Y), *self.activation(Y, self.b)]
 
     def backward(self, A, Y, dY, dA):
-        """The calls that turn dY into dZ and overwrite dcoef and dA.
+        """The calls that turn dY into dZ and overwrite dcoef, dintercept and dA.
 
         With Z = W A + b and Y = f(Z), for one sample:
         dZ = f'(Z) dY; dW = dZ A^T; db = dZ; dA = W^T dZ. Over a batch the
@@ -117,8 +118,13 @@ class Layer:
         return [
             *self.derivative(Y, dY),
             partial(np.matmul, A, dY.swapaxes(1, 2), self.dcoef),
+            self.sum_over_batch(dY),
             partial(np.matmul, self.coef, dY, dA),  # (M, n_in, B)
         ]
+
+    def sum_over_batch(self, dZ):
+        # A product with ones adds up faster than np.add.reduce.
+        return partial(np.matmul, dZ, np.ones(dZ.shape[2], dZ.dtype), self.dintercept)
 
 
 class InputLayer(Layer):
@@ -148,7 +154,7 @@ class InputLayer(Layer):
             )
             for batch in A
         ]
-        return self.derivative(Y, dY) + gradients
+        return [*self.derivative(Y, dY), *gradients, self.sum_over_batch(dY)]
 
 
 def dense_product(batch, W, Z):

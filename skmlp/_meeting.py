@@ -21,9 +21,9 @@ from ._batches import rows_at_once
 from ._threads import FLOPS_FOR_THREADS
 from ._training import Task, train
 
-# What a step of a stack touches should stay near the processor: a stack that spills is
-# slower than its members one after the other (measured at 1,437 samples a step; from
-# 1 to 6 MiB made no difference that could be measured).
+# What a step of a stack touches, the data apart, should stay near the processor: a
+# stack that spills is slower than its members one after the other (measured at 1,437
+# samples a step; from 1 to 6 MiB made no difference that could be measured).
 STACK_BYTES = 3 * 2**20
 # Work (operations) below which another process costs more than it brings.
 PROCESS_FLOPS = 1e9
@@ -302,7 +302,8 @@ def stack_width(task):
 
 
 def split(group, n_processes):
-    """Stacks of one group: near the processor, and as many for each process."""
+    """Stacks of one group: near the processor, and where there are enough networks as
+    many for each process."""
     n_stacks = -(-len(group) // stack_width(group[0].task))
     n_stacks = min(-(-n_stacks // n_processes) * n_processes, len(group))
     group = sorted(group, key=lambda m: id(m.task.X))  # equal data side by side

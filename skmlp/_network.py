@@ -1,15 +1,14 @@
 """Layers in a row over one flat parameter array: forward, backward, prediction."""
 
-from concurrent.futures import ThreadPoolExecutor
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from ._layers import ACTIVATIONS, InputLayer, Layer, replay
-from ._threads import FEW_FLOPS, blas_limit, blas_threads
+from ._threads import FEW_FLOPS, blas_limit, blas_threads, for_each
 
 
 @dataclass(frozen=True)
@@ -81,55 +80,60 @@ class Network:
     """
 
     def __init__(self, architecture, params, grads, n_samples):
-        coefs, intercepts = architecture.unpack(params)
-        dcoefs, _ = architecture.unpack(grads)
-        kinds = [InputLayer] + [Layer] * (len(coefs) - 1)
+        kinds = [InputLayer] + [Layer] * (len(architecture.layer_sizes) - 2)
         self.layers = [
             kind(*arrays)
             for kind, *arrays in zip(
-                kinds, coefs, intercepts, dcoefs, architecture.activations, strict=True
+                kinds,
+                *architecture.unpack(params),
+                *architecture.unpack(grads),
+                architecture.activations,
+                strict=True,
             )
         ]
-        self.dintercepts = grads[:, architecture.n_weights :]  # (M, n_units)
-        self.first_units = np.cumsum(architecture.layer_sizes[1:-1])
-        self.n_models, self.n_units = self.dintercepts.shape
-        size = self.n_models * self.n_units * n_samples
+        self.n_models, self.sizes = len(params), architecture.layer_sizes[1:]
+        size = self.n_models * sum(self.sizes) * n_samples
         self.memory = np.empty(size, params.dtype), np.empty(size, params.dtype)
 
-    def over(self, n_samples, batches):
+    def pass_over(self, n_samples, batches):
         """A Pass over batches of n_samples. All passes share the same memory."""
-        shape = (self.n_models, self.n_units, n_samples)
-        Y, dY = (array[: np.prod(shape)].reshape(shape) for array in self.memory)
-        return Pass(self, Y, dY, batches)
+        shapes = [(self.n_models, size, n_samples) for size in self.sizes]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        Y, dY = (
+            [
+                part.reshape(shape)
+                for part, shape in zip(
+                    np.split(array[: ends[-1]], ends[:-1]), shapes, strict=True
+                )
+            ]
+            for array in self.memory
+        )
+        return Pass(self.layers, Y, dY, batches)
 
 
 class Pass:
     """The recorded calls of a step, forward and backward.
 
-    network : Network.
-    Y, dY : (M, n_units, B) arrays, the units of all layers one below the other.
+    layers : list of Layer, the first an InputLayer.
+    Y, dY : lists of each layer's (M, n_l, B).
     batches : list of what has the rows of a step: see InputLayer.
     """
 
-    def __init__(self, network, Y, dY, batches):
-        Ys = np.split(Y, network.first_units, axis=1)  # of (M, n_l, B)
-        dYs = np.split(dY, network.first_units, axis=1)
-        A = [batches, *Ys]  # what each layer reads
-        self.scores, self.dscores = Ys[-1], dYs[-1]  # a loss reads and writes these
+    def __init__(self, layers, Y, dY, batches):
+        A, dA = [batches, *Y], [None, *dY]  # what each layer reads, and its slope
+        self.scores, self.dscores = Y[-1], dY[-1]  # a loss reads and writes these
         self.forward, self.backward = [], []
-        for i, layer in enumerate(network.layers):
-            self.forward += layer.forward(A[i], Ys[i])
-        for i, layer in reversed(list(enumerate(network.layers))):
-            self.backward += layer.backward(A[i], Ys[i], dYs[i], dYs[i - 1])
-        # All biases at once. A product with ones adds up faster than np.add.reduce.
-        ones = np.ones(dY.shape[2], dY.dtype)
-        self.backward.append(partial(np.matmul, dY, ones, network.dintercepts))
+        for i, layer in enumerate(layers):
+            self.forward += layer.forward(A[i], Y[i])
+        for i, layer in reversed(list(enumerate(layers))):
+            self.backward += layer.backward(A[i], Y[i], dY[i], dA[i])
 
 
 class Predictor:
     """Scores of one network over any number of rows, in blocks.
 
-    Memory does not grow with the rows: one block's activations are all there is.
+    Memory does not grow with the rows: one block's activations a thread are all there
+    is.
 
     coefs : list of (n_in, n_out); intercepts : list of (n_out,).
     activations : list of keys of ACTIVATIONS, one a layer.
@@ -160,20 +164,23 @@ class Predictor:
         """[function(rows, scores)] of each block: rows a slice, their scores (K, B) an
         array that it may spoil.
 
-        Blocks go to as many threads as BLAS may use, if there are enough of them;
-        each gives the same numbers wherever it is worked out.
+        One block may use BLAS's threads. Several go to as many threads, one to each,
+        and so give the same numbers however many there are.
         """
-
-        def of_block(start):
-            rows = slice(start, min(start + self.block, X.shape[0]))
-            with np.errstate(over="ignore", invalid="ignore"):
-                return function(rows, self.scores(X[rows]))
-
         starts = range(0, X.shape[0], self.block)
-        n_threads = blas_limit() if len(starts) > 1 else 1
-        if 1 < n_threads <= len(starts):
-            with blas_threads(0), ThreadPoolExecutor(n_threads) as threads:
-                return list(threads.map(of_block, starts))
-        flops = self.flops * min(self.block, X.shape[0])
-        with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
-            return [of_block(start) for start in starts]
+        results = [None] * len(starts)
+
+        @np.errstate(all="ignore")
+        def work_out(i):
+            rows = slice(starts[i], min(starts[i] + self.block, X.shape[0]))
+            results[i] = function(rows, self.scores(X[rows]))
+
+        if len(starts) > 1:
+            n_threads = min(blas_limit(), len(starts))
+            with blas_threads(0):
+                for_each(work_out, range(len(starts)), n_threads)
+        else:
+            flops = self.flops * X.shape[0]
+            with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
+                work_out(0)
+        return results

@@ -1,4 +1,4 @@
-"""How many threads BLAS may use while a network trains or predicts."""
+"""Threads: how many BLAS may use while a network trains or predicts, and our own."""
 
 import threading
 from contextlib import contextmanager
@@ -53,3 +53,36 @@ def blas_threads(flops):
             if _n_inside == 0:
                 for lib, number in _before:
                     lib.set_num_threads(number)
+
+
+def for_each(function, items, n_threads):
+    """Call function(item) for each, in this thread and n_threads - 1 others.
+
+    The first error ends all and is raised. Where the system gives no more threads
+    (for lack of memory, or while the interpreter ends), fewer do the work: that is
+    why this is not concurrent.futures.
+    """
+    remaining, errors = iter(items), []
+
+    def work():
+        try:
+            for item in remaining:
+                if errors:
+                    return
+                function(item)
+        except BaseException as error:
+            errors.append(error)
+
+    others = []
+    for _ in range(n_threads - 1):
+        thread = threading.Thread(target=work, name="skmlp-predict", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        others.append(thread)
+    work()
+    for thread in others:
+        thread.join()
+    if errors:
+        raise errors[0]

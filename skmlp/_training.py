@@ -131,7 +131,7 @@ class Task:
         """What the order of the samples in the next epoch is drawn from, if at all."""
         if not self.shuffle or self.batch_size >= self.X.shape[0]:
             return None
-        return (self.state.seed + self.state.n_iter) % 2**32
+        return (self.state.seed + 1 + self.state.n_iter) % 2**32  # seed: of a split
 
     @property
     def rate(self):
@@ -234,14 +234,14 @@ class Stack:
             start = models.stop
         self.recorded = {}  # by number of samples
 
-    def over(self, n_samples):
+    def recorded_step(self, n_samples):
         """The loss of a batch of that size, and the calls that work out it and the
         gradients."""
         if n_samples not in self.recorded:
             batches = [feed.batch for feed in self.feeds]
-            way = self.network.over(n_samples, batches)
-            loss = SoftmaxCrossEntropy(way.scores, way.dscores, batches)
-            calls = [*way.forward, *loss.calls, *way.backward]
+            recorded = self.network.pass_over(n_samples, batches)
+            loss = SoftmaxCrossEntropy(recorded.scores, recorded.dscores, batches)
+            calls = [*recorded.forward, *loss.calls, *recorded.backward]
             self.recorded[n_samples] = loss.value, calls
         return self.recorded[n_samples]
 
@@ -302,7 +302,7 @@ def run_steps(stack):
 def run_step(stack, batches):
     """Forward, loss, backward for one batch of each feed, or a part of it; then, if it
     is the last part, update."""
-    loss, calls = stack.over(batches[0].X.shape[0])
+    loss, calls = stack.recorded_step(batches[0].X.shape[0])
     replay(calls)
     stack.step_loss += loss
     if stack.grads_before is not None:
