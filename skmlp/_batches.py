@@ -1,10 +1,12 @@
 """The batches of an epoch: which rows, in which order, with targets and weights."""
 
-import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+
+from ._layers import Buffer
 
 # A larger batch passes through the network in parts: its activations would leave the
 # cache, and be larger than the data.
@@ -28,16 +30,6 @@ class Batch:
         self.models = models
 
 
-class Buffer:
-    """Memory made once and seen, contiguous, in whatever shape is asked for."""
-
-    def __init__(self, size, dtype):
-        self.memory = np.empty(size, dtype=dtype)
-
-    def view(self, *shape):
-        return self.memory[: math.prod(shape)].reshape(shape)
-
-
 class Batches:
     """Epochs over one training set, for the networks that read it in one order.
 
@@ -58,7 +50,6 @@ class Batches:
         self.batch = Batch(models)
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.n_rows, self.batch_size = X.shape[0], batch_size
-        self.generator = np.random.RandomState(0)
         self.classes = np.arange(n_classes)[:, np.newaxis]  # (K, 1)
         part = rows_at_once(batch_size)
         part_bytes = X.dtype.itemsize * X.shape[1] * part
@@ -74,6 +65,11 @@ class Batches:
         if self._is_always_the_same:
             next(self._gather(slice(0, self.n_rows), self.n_rows))
 
+    @cached_property
+    def _generator(self):
+        # Seeded anew in each epoch, which is far quicker than making another.
+        return np.random.RandomState(0)
+
     def epoch(self, seed):
         """Yield the batch in each of its states; rows in an order drawn from seed, an
         int in [0, 2**32), or as they lie for None."""
@@ -82,8 +78,8 @@ class Batches:
             return
         order = None
         if seed is not None:
-            self.generator.seed(seed)  # far quicker than another RandomState
-            order = self.generator.permutation(self.n_rows)
+            self._generator.seed(seed)
+            order = self._generator.permutation(self.n_rows)
         size = self.batch_size
         if rows_at_once(size) < size:
             for start in range(0, self.n_rows, size):

@@ -815,8 +815,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         def fill(rows, scores):
             out[rows] = transform(scores)
 
-        activations = Architecture(*self._architecture).activations
-        Predictor(self.coefs_, self.intercepts_, activations).map(fill, X)
+        architecture = Architecture(*self._architecture)
+        Predictor(architecture, self.coefs_, self.intercepts_).map(fill, X)
         return out
 
 

@@ -12,6 +12,7 @@ done once. The arrays exist by then, and each is contiguous: numpy copies what i
 through buffers of its own.
 """
 
+import math
 from functools import partial
 
 import numpy as np
@@ -23,10 +24,29 @@ def replay(calls):
         call()
 
 
+def of_each_batch(batches, function, *arrays):
+    """Calls of function(batch, *arrays) for each batch, the arrays cut to what belongs
+    to its networks."""
+    return [
+        partial(function, batch, *(array[batch.models] for array in arrays))
+        for batch in batches
+    ]
+
+
+class Buffer:
+    """Memory made once and seen, contiguous, in whatever shape is asked for."""
+
+    def __init__(self, size, dtype):
+        self.memory = np.empty(size, dtype=dtype)
+
+    def view(self, *shape):
+        return self.memory[: math.prod(shape)].reshape(shape)
+
+
 def logistic(Z, b):
     """1 / (1 + exp(-(Z + b)))"""
     # exp may overflow to inf, and 1 / inf = 0 is the right answer: training and
-    # prediction run under np.errstate(over="ignore").
+    # prediction run under np.errstate(all="ignore").
     minus_b, one = np.empty_like(b), np.ones((), Z.dtype)
     return [
         partial(np.negative, b, minus_b),
@@ -132,44 +152,28 @@ class InputLayer(Layer):
     every step: `X` (B, n_in), dense or CSR, read by the networks `models`, a slice."""
 
     def forward(self, A, Y):
-        products = [
-            partial(
-                sparse_product if issparse(batch.X) else dense_product,
-                batch,
-                self.W[batch.models],
-                Y[batch.models],
-            )
-            for batch in A
-        ]
-        return products + self.activation(Y, self.b)
+        return [*of_each_batch(A, product, self.W, Y), *self.activation(Y, self.b)]
 
     def backward(self, A, Y, dY, dA=None):
         # Nobody asks for dA, the slope by the data.
-        gradients = [
-            partial(
-                sparse_gradient if issparse(batch.X) else dense_gradient,
-                batch,
-                dY[batch.models].swapaxes(1, 2),
-                self.dcoef[batch.models],
-            )
-            for batch in A
+        return [
+            *self.derivative(Y, dY),
+            *of_each_batch(A, gradient, dY.swapaxes(1, 2), self.dcoef),
+            self.sum_over_batch(dY),
         ]
-        return [*self.derivative(Y, dY), *gradients, self.sum_over_batch(dY)]
 
 
-def dense_product(batch, W, Z):
-    np.matmul(W, batch.X.T, Z)  # (M, n_out, B)
+def product(batch, W, Z):
+    if issparse(batch.X):
+        for W_m, Z_m in zip(W, Z, strict=True):
+            Z_m[...] = (batch.X @ W_m.T).T  # (n_out, B)
+    else:
+        np.matmul(W, batch.X.T, Z)  # (M, n_out, B)
 
 
-def dense_gradient(batch, dZ_T, dcoef):
-    np.matmul(batch.X.T, dZ_T, dcoef)  # (M, n_in, n_out)
-
-
-def sparse_product(batch, W, Z):
-    for W_m, Z_m in zip(W, Z, strict=True):
-        Z_m[...] = (batch.X @ W_m.T).T  # (n_out, B)
-
-
-def sparse_gradient(batch, dZ_T, dcoef):
-    for dZ_T_m, dcoef_m in zip(dZ_T, dcoef, strict=True):
-        dcoef_m[...] = batch.X.T @ dZ_T_m  # (n_in, n_out)
+def gradient(batch, dZ_T, dcoef):
+    if issparse(batch.X):
+        for dZ_T_m, dcoef_m in zip(dZ_T, dcoef, strict=True):
+            dcoef_m[...] = batch.X.T @ dZ_T_m  # (n_in, n_out)
+    else:
+        np.matmul(batch.X.T, dZ_T, dcoef)  # (M, n_in, n_out)

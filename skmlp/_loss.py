@@ -4,6 +4,8 @@ from functools import partial
 
 import numpy as np
 
+from ._layers import of_each_batch
+
 
 def softmax(scores):
     """Turn scores (..., K, B) into probabilities, in place; return them."""
@@ -46,24 +48,18 @@ class SoftmaxCrossEntropy:
         own_score = np.empty(n_models, scores.dtype)
         self.value = np.empty(n_models, scores.dtype)
 
-        def of_each_batch(function, *arrays):
-            return [
-                partial(function, batch, *(array[batch.models] for array in arrays))
-                for batch in batches
-            ]
-
         self.calls = [
             partial(np.maximum.reduce, scores, 1, None, flat_norm),
             partial(np.subtract, scores, norm, gradient),
-            *of_each_batch(dot_targets, flat, own_score),
+            *of_each_batch(batches, dot_targets, flat, own_score),
             partial(np.exp, gradient, gradient),
             partial(np.add.reduce, gradient, 1, None, flat_norm),
             partial(np.log, flat_norm, log_norm),
-            *of_each_batch(dot_weights, log_norm, self.value),
+            *of_each_batch(batches, dot_weights, log_norm, self.value),
             partial(np.subtract, self.value, own_score, self.value),
-            *of_each_batch(divide_weights, flat_norm),
+            *of_each_batch(batches, divide_weights, flat_norm),
             partial(np.multiply, gradient, norm, gradient),
-            *of_each_batch(subtract_targets, flat),
+            *of_each_batch(batches, subtract_targets, flat),
         ]
 
 

@@ -1,13 +1,12 @@
 """Layers in a row over one flat parameter array: forward, backward, prediction."""
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from ._layers import ACTIVATIONS, InputLayer, Layer, replay
+from ._layers import ACTIVATIONS, Buffer, InputLayer, Layer, replay
 from ._threads import FEW_FLOPS, blas_limit, blas_threads, for_each
 
 
@@ -92,21 +91,22 @@ class Network:
             )
         ]
         self.n_models, self.sizes = len(params), architecture.layer_sizes[1:]
-        size = self.n_models * sum(self.sizes) * n_samples
-        self.memory = np.empty(size, params.dtype), np.empty(size, params.dtype)
+        self.buffers = [
+            [
+                Buffer(self.n_models * size * n_samples, params.dtype)
+                for size in self.sizes
+            ]
+            for _ in ("Y", "dY")
+        ]
 
     def pass_over(self, n_samples, batches):
         """A Pass over batches of n_samples. All passes share the same memory."""
-        shapes = [(self.n_models, size, n_samples) for size in self.sizes]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
         Y, dY = (
             [
-                part.reshape(shape)
-                for part, shape in zip(
-                    np.split(array[: ends[-1]], ends[:-1]), shapes, strict=True
-                )
+                buffer.view(self.n_models, size, n_samples)
+                for buffer, size in zip(buffers, self.sizes, strict=True)
             ]
-            for array in self.memory
+            for buffers in self.buffers
         )
         return Pass(self.layers, Y, dY, batches)
 
@@ -135,26 +135,23 @@ class Predictor:
     Memory does not grow with the rows: one block's activations a thread are all there
     is.
 
+    architecture : Architecture.
     coefs : list of (n_in, n_out); intercepts : list of (n_out,).
-    activations : list of keys of ACTIVATIONS, one a layer.
     """
 
     BLOCK_BYTES = 2**20  # of the widest layer: large enough to be fast, a few MB
     MIN_ROWS = 64
 
-    def __init__(self, coefs, intercepts, activations):
-        self.coefs, self.intercepts, self.activations = coefs, intercepts, activations
-        widest = max(max(coef.shape) for coef in coefs)
-        self.block = max(
-            self.BLOCK_BYTES // (widest * coefs[0].itemsize), self.MIN_ROWS
-        )  # rows
-        self.flops = 2 * max(coef.size for coef in coefs)  # a row, largest product
+    def __init__(self, architecture, coefs, intercepts):
+        self.architecture, self.coefs, self.intercepts = architecture, coefs, intercepts
+        row_bytes = max(architecture.layer_sizes) * coefs[0].itemsize
+        self.block = max(self.BLOCK_BYTES // row_bytes, self.MIN_ROWS)  # rows
 
     def scores(self, X):
         """Scores (K, B) of the rows X (B, n_in), dense or CSR."""
         A = X.T
         for coef, intercept, activation in zip(
-            self.coefs, self.intercepts, self.activations, strict=True
+            self.coefs, self.intercepts, self.architecture.activations, strict=True
         ):
             A = coef.T @ A  # (n_out, B)
             replay(ACTIVATIONS[activation][0](A, intercept[:, np.newaxis]))
@@ -180,7 +177,7 @@ class Predictor:
             with blas_threads(0):
                 for_each(work_out, range(len(starts)), n_threads)
         else:
-            flops = self.flops * X.shape[0]
+            flops = self.architecture.flops(X.shape[0])
             with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
                 work_out(0)
         return results

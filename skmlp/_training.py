@@ -394,7 +394,7 @@ def mean_cross_entropy(architecture, params, data):
         return losses.sum()
 
     weight = len(data.y) if data.sample_weight is None else data.sample_weight.sum()
-    predictor = Predictor(*architecture.unpack(params), architecture.activations)
+    predictor = Predictor(architecture, *architecture.unpack(params))
     return float(sum(predictor.map(total, data.X)) / weight)
 
 

@@ -151,22 +151,25 @@ def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(digits, monkeyp
     X, y = digits
     mlp = MomentumMLPClassifier(max_iter=1, random_state=0).fit(X, y)
     monkeypatch.setattr(Predictor, "BLOCK_BYTES", 2**16)
-    seen, scores = [], Predictor.scores
+    seen, results, scores = {}, [], Predictor.scores
 
     def spy(self, X):
-        seen.append((threading.get_ident(), blas_limits()))
+        ident = threading.get_ident()
+        if ident not in seen:
+            seen[ident] = blas_limits()
+            all_at_work.wait(timeout=60)
         return scores(self, X)
 
     monkeypatch.setattr(Predictor, "scores", spy)
-    results = []
     for n_threads in (1, 2):
         seen.clear()
+        all_at_work = threading.Barrier(n_threads)
         with threadpool_limits(n_threads, user_api="blas"):
             before = blas_limits()
             results.append(mlp.predict_proba(X))
             assert blas_limits() == before
-        assert 1 <= len({ident for ident, _ in seen}) <= n_threads
-        assert all(set(limits.values()) == {1} for _, limits in seen)
+        assert len(seen) == n_threads
+        assert all(set(limits.values()) == {1} for limits in seen.values())
     assert_array_equal(*results)
 
 
