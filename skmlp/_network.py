@@ -164,20 +164,24 @@ class Predictor:
         One block may use BLAS's threads. Several go to as many threads, one to each,
         and so give the same numbers however many there are.
         """
-        starts = range(0, X.shape[0], self.block)
-        results = [None] * len(starts)
-
-        @np.errstate(all="ignore")
-        def work_out(i):
-            rows = slice(starts[i], min(starts[i] + self.block, X.shape[0]))
-            results[i] = function(rows, self.scores(X[rows]))
-
-        if len(starts) > 1:
-            n_threads = min(blas_limit(), len(starts))
-            with blas_threads(0):
-                for_each(work_out, range(len(starts)), n_threads)
-        else:
-            flops = self.architecture.flops(X.shape[0])
+        n_rows = X.shape[0]
+        if n_rows <= self.block:
+            flops = self.architecture.flops(n_rows)
             with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
-                work_out(0)
+                return [self.of_block(function, X, slice(0, n_rows))]
+
+        starts = range(0, n_rows, self.block)
+        results = [None] * len(starts)
+        n_threads = min(blas_limit(), len(starts))
+
+        def work_out(i):
+            rows = slice(starts[i], min(starts[i] + self.block, n_rows))
+            results[i] = self.of_block(function, X, rows)
+
+        with blas_threads(0):
+            for_each(work_out, range(len(starts)), n_threads)
         return results
+
+    def of_block(self, function, X, rows):
+        with np.errstate(all="ignore"):
+            return function(rows, self.scores(X[rows]))

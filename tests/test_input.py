@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
 
 from skmlp import MomentumMLPClassifier
 
@@ -154,6 +155,41 @@ def test_wrong_feature_count_is_refused(iris):
     mlp = make(max_iter=1).fit(*iris)
     with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
         mlp.predict(np.ones((2, 3)))
+
+
+def test_wrong_validation_data_are_named(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="X_val and y_val: X has 3 features"):
+        make().fit(X, y, X_val=X[:, :3], y_val=y)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.full((2, 4), np.nan),
+        np.ones((2, 3)),
+        np.ones(4),
+        np.ones((0, 4)),
+        np.ones((2, 4, 1)),
+        np.array([["a", "b", "c", "d"]]),
+        np.ones((2, 4), dtype=complex),
+    ],
+    ids=["nan", "narrow", "1-D", "empty", "3-D", "strings", "complex"],
+)
+def test_prediction_refuses_what_validate_data_refuses(iris, bad):
+    mlp = make(max_iter=2).fit(*iris)
+    with pytest.raises(ValueError) as expected:  # noqa: PT011, whatever it says
+        validate_data(mlp, bad, reset=False, dtype=np.float64)
+    with pytest.raises(ValueError) as own:  # noqa: PT011, compared below
+        mlp.predict_proba(bad)
+    assert str(own.value) == str(expected.value)
+
+
+def test_an_array_where_names_are_known_warns(iris):
+    X, y = iris
+    mlp = make(max_iter=2).fit(pd.DataFrame(X, columns=list("abcd")), y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        mlp.predict(X)
 
 
 def test_unfitted_is_refused():
