@@ -43,7 +43,7 @@ def blas_threads(flops):
         if _n_inside == 0:
             _before[:] = [(lib, lib.get_num_threads()) for lib in _libraries()]
             for lib, _ in _before:
-                lib.set_num_threads(1)
+                set_threads(lib, 1)
         _n_inside += 1
     try:
         yield
@@ -52,7 +52,16 @@ def blas_threads(flops):
             _n_inside -= 1
             if _n_inside == 0:
                 for lib, number in _before:
-                    lib.set_num_threads(number)
+                    set_threads(lib, number)
+
+
+def set_threads(lib, number):
+    if lib.get_num_threads() != number:
+        lib.set_num_threads(number)
+        # With threadpoolctl 3.8 the first thread that sets OpenBLAS's number is the
+        # only one that can until it lets go, which it must say.
+        if hasattr(lib, "clear_controlling_thread"):
+            lib.clear_controlling_thread()
 
 
 def for_each(function, items, n_threads):

@@ -2,6 +2,7 @@
 
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from skmlp import MomentumMLPClassifier, _batches
 from skmlp._network import Architecture, Predictor
+from skmlp._threads import blas_threads
 from skmlp._training import Stack, State, Task, run_step
 
 
@@ -145,6 +147,32 @@ def test_small_products_get_one_thread_and_large_ones_the_callers(fails):
         # 2 * 1000 * 100 * 64 operations
         assert limits_while_fitting((64,), 1000, fails) == before
         assert blas_limits() == before
+
+
+def test_the_limit_ends_with_the_last_of_several_threads():
+    """Whichever thread that is, and while the others are alive."""
+    before, limits = blas_limits(), [blas_threads(0), blas_threads(0)]
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as last:
+        for thread, limit in zip((first, last), limits, strict=True):
+            thread.submit(limit.__enter__).result()
+            assert set(blas_limits().values()) == {1}
+        first.submit(limits[0].__exit__, None, None, None).result()
+        assert set(blas_limits().values()) == {1}
+        last.submit(limits[1].__exit__, None, None, None).result()
+        assert blas_limits() == before
+
+
+def test_others_can_limit_blas_after_a_fit(digits):
+    def limit_in_another_thread():
+        with threadpool_limits(1, user_api="blas"):
+            seen.append(set(blas_limits().values()))
+
+    seen = []
+    MomentumMLPClassifier(max_iter=1, batch_size=32).fit(*digits).predict(digits[0])
+    thread = threading.Thread(target=limit_in_another_thread)
+    thread.start()
+    thread.join()
+    assert seen == [{1}]
 
 
 def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(digits, monkeypatch):
