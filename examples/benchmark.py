@@ -11,7 +11,7 @@ All contenders of a row take turns in one process, after a warm-up each; a ratio
 the median over the rounds of that round's ratio. A row is believed only where the
 contenders' training accuracies agree. Absolute times mean little on a shared machine.
 
-    python examples/benchmark.py                       everything, about ten minutes
+    python examples/benchmark.py                       everything, twenty minutes
     python examples/benchmark.py --only seed,batch32   some workloads
     python examples/benchmark.py --csv table.csv
 """
@@ -298,14 +298,14 @@ def measure_predict(workload, dtype, rounds):
     X = X.astype(dtype)
     models = [train(X, y, (48, 32), 200, 0.2, 20) for train in (ours, scikit_learn)]
     rows = np.resize(X, (ROWS[workload], X.shape[1]))
-    repeats = max(1, 2_000 // len(rows))
+    repeats = max(1, 200 // len(rows))
 
     def predict(model):
         for _ in range(repeats):
             model.predict_proba(rows)
 
     calls = [partial(predict, model) for model in models]
-    seconds = take_turns(calls, rounds) / repeats
+    seconds = take_turns(calls, 10 * rounds) / repeats  # short turns: many of them
     memory = [peak_memory(call) for call in calls]
     return row_of(workload, dtype, ["ours", "MLPClassifier"], seconds, memory)
 
