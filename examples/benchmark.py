@@ -374,7 +374,9 @@ def main():
     parser.add_argument("--only", default=",".join([*FITS, *SEARCHES, *ROWS]))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", help="also write the table to this file")
-    parser.add_argument("--small", action="store_true", help="a fifth of the work")
+    parser.add_argument(
+        "--small", action="store_true", help="for a first look: fewer epochs and rows"
+    )
     args = parser.parse_args()
     if args.small:
         for workload, (*settings, epochs) in FITS.items():

@@ -5,6 +5,7 @@ import functools
 import inspect
 import math
 import warnings
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -543,16 +544,15 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if X_val is None or y_val is None:
             given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
             raise ValueError(f"{given} is given, but {lacking} is not.")
-        check_single_label(y_val)
         how = {"accept_sparse": "csr", "dtype": dtype, "order": "C"}
-        try:
+        with told_of("X_val and y_val"):
+            check_single_label(y_val)
             X_val, y_val = validate_data(self, X_val, y_val, reset=False, **how)
-        except ValueError as error:  # it speaks of X and y
-            raise ValueError(f"X_val and y_val: {error}") from error
         if sample_weight_val is not None:
-            sample_weight_val = _check_sample_weight(
-                sample_weight_val, X_val, dtype=np.float64, ensure_non_negative=True
-            )
+            with told_of("sample_weight_val"):
+                sample_weight_val = _check_sample_weight(
+                    sample_weight_val, X_val, dtype=np.float64, ensure_non_negative=True
+                )
             if not sample_weight_val.any():
                 raise ValueError("sample_weight_val is zero for every sample.")
         codes = encode(y_val, self.classes_, "y_val")
@@ -820,12 +820,22 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         return out
 
     def _check_rows(self, X, **how):
-        is_plain = type(X) is np.ndarray and not hasattr(self, "feature_names_in_")
-        if is_plain and X.shape[1:] == (self.n_features_in_,):
+        is_plain = isinstance(X, np.ndarray) and not hasattr(self, "feature_names_in_")
+        if is_plain and X.shape[1:] == (getattr(self, "n_features_in_", None),):
             # All that validate_data does to such an array, in three quarters of its
             # time, most of which is spent on a single row.
             return check_array(X, input_name="X", estimator=self, **how)
         return validate_data(self, X, reset=False, **how)
+
+
+@contextmanager
+def told_of(names):
+    """Say which data an error is about, where scikit-learn would call them X and y."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{names}: {error}") from error
 
 
 def check_single_label(y):

@@ -176,7 +176,8 @@ class Predictor:
 
         def work_out(i):
             rows = slice(starts[i], min(starts[i] + self.block, n_rows))
-            results[i] = self.of_block(function, X, rows)
+            with blas_threads(0):  # some libraries' limits are each thread's own
+                results[i] = self.of_block(function, X, rows)
 
         with blas_threads(0):
             for_each(work_out, range(len(starts)), n_threads)

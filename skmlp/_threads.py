@@ -14,7 +14,7 @@ FEW_FLOPS = 5e5
 
 _lock = threading.Lock()
 _n_inside = 0
-_before: list = []  # (library, its number of threads)
+_before: list = []  # (library, its number of threads), of what is to be restored
 
 
 @cache
@@ -32,36 +32,59 @@ def blas_limit():
 def blas_threads(flops):
     """One BLAS thread inside, where the largest product takes few `flops`.
 
-    The limit is the process's, not the thread's: the first to enter sets it and the
-    last to leave restores what was there, however many threads train at once.
+    Most libraries have one limit for the process: the first thread to enter sets it and
+    the last to leave restores what was there, however many train at once. Those built
+    on OpenMP have one for each thread.
     """
     global _n_inside
     if flops >= FLOPS_FOR_THREADS:
         yield
         return
+    own = limit(lib for lib in _libraries() if has_limit_per_thread(lib))
     with _lock:
         if _n_inside == 0:
-            _before[:] = [(lib, lib.get_num_threads()) for lib in _libraries()]
-            for lib, _ in _before:
-                set_threads(lib, 1)
+            shared = (lib for lib in _libraries() if not has_limit_per_thread(lib))
+            _before[:] = limit(shared)
         _n_inside += 1
     try:
         yield
     finally:
+        restore(own)
         with _lock:
             _n_inside -= 1
             if _n_inside == 0:
-                for lib, number in _before:
-                    set_threads(lib, number)
+                restore(_before)
 
 
-def set_threads(lib, number):
-    if lib.get_num_threads() != number:
+def has_limit_per_thread(lib):
+    return getattr(lib, "threading_layer", None) == "openmp"
+
+
+def limit(libraries):
+    """One thread for each library. What those had that had more: (library, number)."""
+    before = [(lib, lib.get_num_threads()) for lib in libraries]
+    before = [(lib, number) for lib, number in before if number != 1]
+    for lib, _ in before:
+        free_control(lib)
+        lib.set_num_threads(1)
+    return before
+
+
+def restore(before):
+    for lib, number in before:
+        free_control(lib)
         lib.set_num_threads(number)
-        # With threadpoolctl 3.8 the first thread that sets OpenBLAS's number is the
-        # only one that can until it lets go, which it must say.
-        if hasattr(lib, "clear_controlling_thread"):
-            lib.clear_controlling_thread()
+        free_control(lib)
+
+
+def free_control(lib):
+    """Let the next thread that sets a library's number do so.
+
+    Since threadpoolctl 3.8 a process-wide number can be set by one thread alone, the
+    first that does, until its own context ends: whatever others set is ignored.
+    """
+    if hasattr(lib, "clear_controlling_thread") and not has_limit_per_thread(lib):
+        lib.clear_controlling_thread(force=True)
 
 
 def for_each(function, items, n_threads):

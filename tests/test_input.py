@@ -157,10 +157,19 @@ def test_wrong_feature_count_is_refused(iris):
         mlp.predict(np.ones((2, 3)))
 
 
-def test_wrong_validation_data_are_named(iris):
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"X_val": np.ones((150, 3))}, ValueError, "X_val and y_val: X has 3 features"),
+        ({"X_val": np.full((150, 4), object())}, TypeError, "X_val and y_val: float"),
+        ({"y_val": np.ones((150, 2), int)}, ValueError, "X_val and y_val: y has sever"),
+        ({"sample_weight_val": [1.0, 1.0]}, ValueError, "sample_weight_val: sample_we"),
+    ],
+)
+def test_wrong_validation_data_are_named(iris, wrong, error, said):
     X, y = iris
-    with pytest.raises(ValueError, match="X_val and y_val: X has 3 features"):
-        make().fit(X, y, X_val=X[:, :3], y_val=y)
+    with pytest.raises(error, match=said):
+        make().fit(X, y, **({"X_val": X, "y_val": y} | wrong))
 
 
 @pytest.mark.parametrize(

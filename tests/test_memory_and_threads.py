@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skmlp import MomentumMLPClassifier, _batches
+from skmlp import MomentumMLPClassifier, _batches, _threads
 from skmlp._network import Architecture, Predictor
 from skmlp._threads import blas_threads
 from skmlp._training import Stack, State, Task, run_step
@@ -149,9 +149,24 @@ def test_small_products_get_one_thread_and_large_ones_the_callers(fails):
         assert blas_limits() == before
 
 
-def test_the_limit_ends_with_the_last_of_several_threads():
+def in_another_thread(function):
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
+
+
+@pytest.fixture
+def two_blas_threads():
+    """BLAS may use two threads, and no thread is in a context that limits it."""
+    before = blas_limits()
+    in_another_thread(lambda: threadpool_limits(2, user_api="blas"))
+    assert set(blas_limits().values()) == {2}
+    yield
+    in_another_thread(lambda: threadpool_limits(before, user_api=None))
+
+
+def test_the_limit_ends_with_the_last_of_several_threads(two_blas_threads):
     """Whichever thread that is, and while the others are alive."""
-    before, limits = blas_limits(), [blas_threads(0), blas_threads(0)]
+    limits = [blas_threads(0), blas_threads(0)]
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as last:
         for thread, limit in zip((first, last), limits, strict=True):
             thread.submit(limit.__enter__).result()
@@ -159,20 +174,82 @@ def test_the_limit_ends_with_the_last_of_several_threads():
         first.submit(limits[0].__exit__, None, None, None).result()
         assert set(blas_limits().values()) == {1}
         last.submit(limits[1].__exit__, None, None, None).result()
-        assert blas_limits() == before
+        assert set(blas_limits().values()) == {2}
 
 
-def test_others_can_limit_blas_after_a_fit(digits):
-    def limit_in_another_thread():
-        with threadpool_limits(1, user_api="blas"):
+def test_the_limit_holds_in_a_thread_while_another_one_limits(two_blas_threads):
+    def enter_and_leave():
+        with blas_threads(0):
             seen.append(set(blas_limits().values()))
+        seen.append(set(blas_limits().values()))
 
     seen = []
+    with threadpool_limits(3, user_api="blas"):
+        in_another_thread(enter_and_leave)
+    assert seen == [{1}, {3}]
+    assert set(blas_limits().values()) == {2}
+
+
+def test_others_can_limit_blas_after_a_fit(digits, two_blas_threads):
+    def limit():
+        with threadpool_limits(1, user_api="blas"):
+            return set(blas_limits().values())
+
     MomentumMLPClassifier(max_iter=1, batch_size=32).fit(*digits).predict(digits[0])
-    thread = threading.Thread(target=limit_in_another_thread)
-    thread.start()
-    thread.join()
-    assert seen == [{1}]
+    assert in_another_thread(limit) == {1}
+
+
+def test_what_was_limited_already_is_not_restored(two_blas_threads):
+    """It is whoever set the limit that does."""
+    with ThreadPoolExecutor(1) as other:
+        limit = other.submit(threadpool_limits, 1, user_api="blas").result()
+        with blas_threads(0):
+            other.submit(limit.restore_original_limits).result()
+        assert set(blas_limits().values()) == {2}
+
+
+class LimitPerThread:
+    """As a BLAS built on OpenMP has it."""
+
+    threading_layer = "openmp"
+
+    def __init__(self):
+        self.local = threading.local()
+
+    def get_num_threads(self):
+        return getattr(self.local, "number", 8)
+
+    def set_num_threads(self, number):
+        self.local.number = number
+
+
+def test_limits_of_a_thread_are_set_and_restored_in_it(monkeypatch):
+    lib, limits = LimitPerThread(), [blas_threads(0), blas_threads(0)]
+    monkeypatch.setattr(_threads, "_libraries", lambda: [lib])
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as last:
+        for thread, limit in zip((first, last), limits, strict=True):
+            thread.submit(limit.__enter__).result()
+            assert thread.submit(lib.get_num_threads).result() == 1
+        for thread, limit in zip((first, last), limits, strict=True):
+            thread.submit(limit.__exit__, None, None, None).result()
+            assert thread.submit(lib.get_num_threads).result() == 8
+    assert lib.get_num_threads() == 8
+
+
+def test_limits_of_a_thread_are_set_in_all_that_predict(digits, monkeypatch):
+    def spy(self, X):
+        seen.append(lib.get_num_threads())
+        return scores(self, X)
+
+    X, y = digits
+    mlp = MomentumMLPClassifier(max_iter=1, random_state=0).fit(X, y)
+    lib, seen, scores = LimitPerThread(), [], Predictor.scores
+    monkeypatch.setattr(_threads, "_libraries", lambda: [lib])
+    monkeypatch.setattr(Predictor, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(Predictor, "scores", spy)
+    mlp.predict(X)
+    assert len(seen) == -(-len(X) // Predictor.MIN_ROWS)
+    assert set(seen) == {1}
 
 
 def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(digits, monkeypatch):
