@@ -20,7 +20,8 @@ _before: list = []  # (library, its number of threads), of what is to be restore
 @cache
 def _libraries():
     # Finding the loaded libraries takes milliseconds: once is enough.
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [lib for lib in found if lib.get_num_threads() is not None]
 
 
 def blas_limit():
@@ -33,8 +34,8 @@ def blas_threads(flops):
     """One BLAS thread inside, where the largest product takes few `flops`.
 
     Most libraries have one limit for the process: the first thread to enter sets it and
-    the last to leave restores what was there, however many train at once. Those built
-    on OpenMP have one for each thread.
+    the last to leave restores what was there, however many train at once. Some have one
+    for each thread.
     """
     global _n_inside
     if flops >= FLOPS_FOR_THREADS:
@@ -56,8 +57,16 @@ def blas_threads(flops):
                 restore(_before)
 
 
+@cache
 def has_limit_per_thread(lib):
-    return getattr(lib, "threading_layer", None) == "openmp"
+    """Whether a library's limit is of the thread that sets it, as some of those on
+    OpenMP have it. threadpoolctl finds out by trying."""
+    if getattr(lib, "threading_layer", None) not in ("openmp", "gnu", "intel"):
+        return False
+    try:
+        return lib.info(debugging_info=True)["thread_limit_scope"] == "current_thread"
+    except TypeError:  # before threadpoolctl 3.8 each limit was the process's
+        return False
 
 
 def limit(libraries):

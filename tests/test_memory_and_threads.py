@@ -209,12 +209,15 @@ def test_what_was_limited_already_is_not_restored(two_blas_threads):
 
 
 class LimitPerThread:
-    """As a BLAS built on OpenMP has it."""
+    """As MKL has it with threadpoolctl >= 3.8, and OpenBLAS where built on OpenMP."""
 
     threading_layer = "openmp"
 
     def __init__(self):
         self.local = threading.local()
+
+    def info(self, debugging_info):
+        return {"thread_limit_scope": "current_thread"}
 
     def get_num_threads(self):
         return getattr(self.local, "number", 8)
