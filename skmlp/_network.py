@@ -172,15 +172,12 @@ class Predictor:
 
         starts = range(0, n_rows, self.block)
         results = [None] * len(starts)
-        n_threads = min(blas_limit(), len(starts))
 
         def work_out(i):
             rows = slice(starts[i], min(starts[i] + self.block, n_rows))
-            with blas_threads(0):  # some libraries' limits are each thread's own
-                results[i] = self.of_block(function, X, rows)
+            results[i] = self.of_block(function, X, rows)
 
-        with blas_threads(0):
-            for_each(work_out, range(len(starts)), n_threads)
+        for_each(work_out, range(len(starts)), min(blas_limit(), len(starts)))
         return results
 
     def of_block(self, function, X, rows):

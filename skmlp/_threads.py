@@ -97,7 +97,8 @@ def free_control(lib):
 
 
 def for_each(function, items, n_threads):
-    """Call function(item) for each, in this thread and n_threads - 1 others.
+    """Call function(item) for each, in this thread and n_threads - 1 others, with one
+    BLAS thread in each of them.
 
     The first error ends all and is raised. Where the system gives no more threads
     (for lack of memory, or while the interpreter ends), fewer do the work: that is
@@ -107,10 +108,11 @@ def for_each(function, items, n_threads):
 
     def work():
         try:
-            for item in remaining:
-                if errors:
-                    return
-                function(item)
+            with blas_threads(0):
+                for item in remaining:
+                    if errors:
+                        return
+                    function(item)
         except BaseException as error:
             errors.append(error)
 
