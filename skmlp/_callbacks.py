@@ -21,35 +21,33 @@ class EpochCallbacks:
     ----------
     estimator : the estimator that fits.
     max_epochs : int.
-    data : dict with X, y and metadata, as the user gave them.
-    fitted_attributes : callable(params) -> dict of what makes a copy of the
-        estimator predict; called only for a callback that asks for it.
+    X, y, sample_weight : as the user gave them.
     """
 
-    def __init__(self, estimator, max_epochs, data, fitted_attributes):
-        self.estimator, self.data = estimator, data
-        self.fitted_attributes = fitted_attributes
+    def __init__(self, estimator, max_epochs, X, y, sample_weight):
+        self.estimator = estimator
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.data = {"X": X, "y": y, "metadata": metadata}
         self.context = estimator._init_callback_context(max_subtasks=max_epochs)
         self.active = getattr(estimator, "_skl_callbacks", None) is not None
         if self.active:
-            self.context.call_on_fit_task_begin(estimator=estimator, **data)
+            self.context.call_on_fit_task_begin(estimator=estimator, **self.data)
 
     def begin_epoch(self):
         self.epoch = self.context.subcontext(task_name="epoch")
         self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
-    def end_epoch(self, state):
-        return self.epoch.call_on_fit_task_end(
+    def end_epoch(self, attributes):
+        return self._end(self.epoch, attributes)
+
+    def end(self, attributes):
+        self._end(self.context, attributes)
+
+    def _end(self, context, attributes):
+        """attributes : callable() -> dict of what makes a copy of the estimator predict;
+        called only for a callback that asks for it."""
+        return context.call_on_fit_task_end(
             estimator=self.estimator,
-            reconstruction_attributes=lambda: self.fitted_attributes(state.params),
+            reconstruction_attributes=attributes,
             **self.data,
         )
-
-    def end(self, state):
-        if self.active:
-            params = state.params if state.best_params is None else state.best_params
-            self.context.call_on_fit_task_end(
-                estimator=self.estimator,
-                reconstruction_attributes=lambda: self.fitted_attributes(params),
-                **self.data,
-            )

@@ -1,69 +1,44 @@
 """MomentumMLPClassifier: translates between scikit-learn and a training task."""
 
-import copy
-import functools
-import inspect
-import math
 import warnings
-from contextlib import contextmanager
+import zlib
 from numbers import Integral, Real
 from typing import ClassVar
 
-import joblib
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
-from ._layers import ACTIVATIONS
-from ._loss import log_softmax, softmax
-from ._network import Architecture, Predictor
-from ._stacking import train_task
-from ._training import State, Task, Validation
+from ._input import (
+    check_rows,
+    check_scorer,
+    check_training_data,
+    check_validation_data,
+    fingerprint,
+    keep_out,
+    undrawn_on_error,
+)
+from ._network import ACTIVATIONS, architecture_of
+from ._prediction import map_blocks
+from ._training import State, Task, Validation, train
 
+FORMAT = 2  # of what is stored; 0.1.0 had 1 and did not say so
 # What a State holds beyond the public attributes: plain arrays, numbers, strings.
-PRIVATE_STATE = (
+STORED = (
     "velocity",
-    "n_seen",
+    "seed",
+    "weight_seen",
     "rate_factor",
     "watched",
     "best_score",
     "best_iter",
     "n_no_improvement",
 )
-
-
-def unchanged_on_error(method):
-    """Let a call that raises leave the estimator as it was.
-
-    What is stored stays: an interrupted training, or one whose warning is an error.
-    """
-
-    @functools.wraps(method)
-    def guarded(self, *args, **kwargs):
-        before = vars(self).copy()
-        try:
-            return method(self, *args, **kwargs)
-        except BaseException:
-            if vars(self).get("_training_state") is before.get("_training_state"):
-                vars(self).clear()
-                vars(self).update(before)
-            raise
-
-    return guarded
+CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
 
 
 class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -323,9 +298,23 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         tags.input_tags.sparse = True
         return tags
 
+    def __setstate__(self, state):
+        stored = state.get("_training_state")
+        if stored is not None and stored.get("format", 1) != FORMAT:
+            raise ValueError(
+                "This MomentumMLPClassifier was saved by another version of skmlp (in "
+                f"format {stored.get('format', 1)!r}; this version reads {FORMAT}). Fit "
+                "it again, or load it with the version that saved it (format 1: 0.1.0)."
+            )
+        super().__setstate__(state)
+        if stored is not None:
+            # Arrays arrive one by one; curves may be shared with the one copied from.
+            params = self._architecture.pack(self.coefs_, self.intercepts_)
+            vars(self).update(network_attributes(self._architecture, params))
+            self.loss_curve_ = list(self.loss_curve_)
+
     # -- training ----------------------------------------------------------------
 
-    @unchanged_on_error
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(
@@ -372,39 +361,20 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             Raised on after the last complete epoch is stored: the estimator can
             predict, and go on with `warm_start`.
         """
-        callbacks = EpochCallbacks(
-            self,
-            self.max_iter,
-            {
-                "X": X,
-                "y": y,
-                "metadata": None
-                if sample_weight is None
-                else {"sample_weight": sample_weight},
-            },
-            self._network_attributes,
+        callbacks = EpochCallbacks(self, self.max_iter, X, y, sample_weight)
+        draft, continuing = twin(self), self.warm_start and hasattr(self, "coefs_")
+        data = check_training_data(draft, X, y, sample_weight, reset=not continuing)
+        given = check_validation_data(
+            draft, X_val, y_val, sample_weight_val, data.X.dtype
         )
-        continuing = self.warm_start and hasattr(self, "coefs_")
-        X, codes, sample_weight = self._check_training_data(
-            X, y, sample_weight, reset=not continuing
-        )
-        state = self._start_state(X.dtype, continuing)
-        validation = self._given_validation(X_val, y_val, sample_weight_val, X.dtype)
-        if self.early_stopping and validation is None:
-            X, codes, sample_weight, validation = self._own_validation(
-                X, codes, sample_weight
+        with undrawn_on_error(self):
+            state = draft._start_state(data.X.dtype, continuing)
+            data, validation = draft._watched_data(data, given, state.seed)
+            task = draft._make_task(
+                data, state, self.max_iter, state.n_iter + self.max_iter
             )
-        task = self._make_task(
-            X, codes, sample_weight, state, self.max_iter, state.n_iter + self.max_iter
-        )
-        task.validation, task.early_stopping = validation, self.early_stopping
-        if callbacks.active:
-            task.begin_epoch, task.end_epoch = (
-                callbacks.begin_epoch,
-                callbacks.end_epoch,
-            )
-        self._train(task)
-        callbacks.end(task.state)
+            task.validation, task.early_stopping = validation, self.early_stopping
+            self._train(draft, task, callbacks)
         if self.early_stopping and self.stop_reason_ == "max_iter":
             warnings.warn(
                 f"early_stopping=True did not stop the training within max_iter="
@@ -415,7 +385,6 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             )
         return self
 
-    @unchanged_on_error
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch, going on where the last call ended.
@@ -448,12 +417,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             ``class_weight="balanced"``, and without `classes` in the first call.
         """
         self._check_partial_fit(classes)
-        continuing = hasattr(self, "coefs_")
-        X, codes, sample_weight = self._check_training_data(
-            X, y, sample_weight, reset=not continuing, classes=classes
+        draft, continuing = twin(self), hasattr(self, "coefs_")
+        data = check_training_data(
+            draft, X, y, sample_weight, reset=not continuing, classes=classes
         )
-        state = self._start_state(X.dtype, continuing)
-        self._train(self._make_task(X, codes, sample_weight, state, 1, self.max_iter))
+        with undrawn_on_error(self):
+            state = draft._start_state(data.X.dtype, continuing)
+            self._train(draft, draft._make_task(data, state, 1, self.max_iter))
         return self
 
     def _check_partial_fit(self, classes):
@@ -482,133 +452,36 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"partial_fit, which was {self.classes_!r}."
             )
 
-    def _check_training_data(self, X, y, sample_weight, *, reset, classes=None):
-        """Validated X, class indices and weights (None or all > 0)."""
-        if y is not None:
-            check_single_label(y)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32] if reset else self.coefs_[0].dtype,
-            order="C",
-        )
-        check_classification_targets(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-        if reset and classes is None:
-            self.classes_, codes = np.unique(y, return_inverse=True)
-        else:
-            if reset:
-                self.classes_ = np.unique(classes)
-            codes = encode(y, self.classes_, "y")
-        sample_weight = self._apply_class_weight(codes, sample_weight)
-        if sample_weight is not None and not sample_weight.all():
-            counted = np.flatnonzero(sample_weight)
-            if len(counted) == 0:
-                raise ValueError("sample_weight is zero for every sample.")
-            X, codes, sample_weight = X[counted], codes[counted], sample_weight[counted]
-        return X, codes, sample_weight
-
-    def _apply_class_weight(self, codes, sample_weight):
-        if self.class_weight is None:
-            return sample_weight
-        if self.class_weight == "balanced":
-            totals = np.bincount(codes, sample_weight, len(self.classes_))
-            occurring = totals > 0
-            weights = np.zeros(len(totals))
-            weights[occurring] = (
-                totals.sum() / occurring.sum() / totals[occurring]
-            )  # (K,)
-        else:
-            weights = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=self.classes_
-            )
-            if (weights < 0).any():
-                raise ValueError(
-                    f"class_weight={self.class_weight!r} has a negative weight; "
-                    "expected numbers >= 0."
-                )
-        own = weights[codes]
-        return own if sample_weight is None else own * sample_weight
-
-    def _given_validation(self, X_val, y_val, sample_weight_val, dtype):
-        if X_val is None and y_val is None:
-            if sample_weight_val is not None:
-                raise ValueError("sample_weight_val is given without X_val and y_val.")
-            return None
-        if X_val is None or y_val is None:
-            given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-            raise ValueError(f"{given} is given, but {lacking} is not.")
-        how = {"accept_sparse": "csr", "dtype": dtype, "order": "C"}
-        with told_of("X_val and y_val"):
-            check_single_label(y_val)
-            X_val, y_val = validate_data(self, X_val, y_val, reset=False, **how)
-        if sample_weight_val is not None:
-            with told_of("sample_weight_val"):
-                sample_weight_val = _check_sample_weight(
-                    sample_weight_val, X_val, dtype=np.float64, ensure_non_negative=True
-                )
-            if not sample_weight_val.any():
-                raise ValueError("sample_weight_val is zero for every sample.")
-        codes = encode(y_val, self.classes_, "y_val")
-        return self._validation(X_val, codes, sample_weight_val, "of X_val")
-
-    def _own_validation(self, X, codes, sample_weight):
-        """Training data and Validation: a share of it, or all of it."""
-        if self.validation_fraction is None:
-            watched = self._validation(
-                X, codes, sample_weight, "of the training data", record=False
-            )
-            return X, codes, sample_weight, watched
-        n_val = math.ceil(self.validation_fraction * X.shape[0])
-        try:
-            train_rows, val_rows = train_test_split(
-                np.arange(X.shape[0]),
-                test_size=max(n_val, len(np.unique(codes))),  # a place for each class
-                stratify=codes,
-                random_state=self._seed,
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"A stratified validation_fraction={self.validation_fraction} of "
-                f"{X.shape[0]} samples cannot be kept out for early stopping: {error} "
-                "Pass X_val and y_val to fit, choose another validation_fraction, or "
-                "watch the training data with validation_fraction=None."
-            ) from error
-
-        def part(rows):
-            weight = None if sample_weight is None else sample_weight[rows]
-            return X[rows], codes[rows], weight
-
-        kept_out = self._validation(*part(val_rows), "of a share kept out")
-        return *part(train_rows), kept_out
-
-    def _validation(self, X, codes, sample_weight, whose, record=True):
+    def _watched_data(self, data, given, seed):
+        """What is trained on and the Validation: given data, a share, or all of it."""
+        whose, watched = "of X_val", given
+        if self.early_stopping and given is None:
+            whose, watched = "of the training data", data
+            if self.validation_fraction is not None:
+                whose = "of a share kept out"
+                data, watched = keep_out(data, self.validation_fraction, seed)
+        if watched is None:
+            return data, None
         name = self.scoring if isinstance(self.scoring, str) else "own scoring"
         name = f"{name} {whose}"
         if self.early_stopping:  # other data, another best
-            arrays = (X.indptr, X.indices, X.data) if issparse(X) else X
-            name += f", {joblib.hash((arrays, codes, sample_weight))}"
-        if self.scoring == "loss":
-            return Validation(X, codes, sample_weight, name, record=record)
-        scorer = check_scoring(self, scoring=self.scoring)
-        y = self.classes_[codes]
-        weight = {}
-        if sample_weight is not None and takes_weights(scorer):
-            weight["sample_weight"] = sample_weight
+            name += f", {fingerprint(watched)}"
+        scorer, score = check_scorer(self), None
+        if scorer is not None:
+            y = self.classes_[watched.y]
 
-        def score(params):
-            fitted = copy.copy(self)
-            vars(fitted).update(self._network_attributes(params))
-            vars(fitted).pop("feature_names_in_", None)  # X is an array by now
-            return scorer(fitted, X, y, **weight)
+            def score(params):
+                fitted = twin(self)
+                vars(fitted).update(network_attributes(self._architecture, params))
+                vars(fitted).pop("feature_names_in_", None)  # X is an array by now
+                return scorer(fitted, watched.X, y, watched.sample_weight)
 
-        return Validation(X, codes, sample_weight, name, score, record)
+        record = whose != "of the training data"
+        return data, Validation(*watched, name, score, record)
+
+    @property
+    def _architecture(self):
+        return architecture_of(*self._training_state["architecture"])
 
     def _layer_sizes(self):
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
@@ -621,61 +494,57 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         return (self.n_features_in_, *map(int, hidden), len(self.classes_))
 
     def _start_state(self, dtype, continuing):
-        """The state to go on from, and the architecture of its network."""
-        sizes = self._layer_sizes()
-        architecture = Architecture(sizes, self.activation, self.output_activation)
+        """The state to go on from."""
+        wanted = self._layer_sizes(), self.activation, self.output_activation
         if continuing:
-            return self._stored_state(architecture)
+            return self._stored_state(wanted)
         generator = check_random_state(self.random_state)
-        params = architecture.initial_params(generator, dtype)
-        self._seed = int(generator.randint(np.iinfo(np.int32).max))
-        self._architecture = (sizes, self.activation, self.output_activation)
-        return State(params, np.zeros_like(params), self._seed)
+        params = architecture_of(*wanted).initial_params(generator, dtype)
+        seed = int(generator.randint(np.iinfo(np.int32).max))
+        self._training_state = {"format": FORMAT, "architecture": wanted}
+        return State(params, np.zeros_like(params), seed)
 
-    def _stored_state(self, architecture):
-        wanted = (
-            architecture.layer_sizes,
-            architecture.activation,
-            architecture.output_activation,
-        )
-        if wanted != tuple(self._architecture):
+    def _stored_state(self, wanted):
+        """The state that the last call ended with, its weights as they are now."""
+        stored = self._training_state
+        fitted = tuple(stored["architecture"])
+        if wanted != fitted:
             raise ValueError(
                 "The network cannot go on training with another architecture: "
                 f"(layer sizes, activation, output_activation) are {wanted}, but it "
-                f"was fitted with {tuple(self._architecture)}. Restore these "
-                "parameters, or start anew with clone(estimator)."
+                f"was fitted with {fitted}. Restore these parameters, or start anew "
+                "with clone(estimator)."
             )
-        exposed = architecture.pack(self.coefs_, self.intercepts_)
-        private = self._training_state
-        last = private["params"]
-        unwatched = [np.nan] * self.n_iter_
+        architecture = self._architecture
+        params = architecture.pack(
+            *architecture.checked(
+                self.coefs_, self.intercepts_, stored["velocity"].dtype
+            )
+        )
+        best = None
+        if stored["last_params"] is not None and stored["restored"] == zlib.crc32(
+            params
+        ):
+            best, params = params, stored["last_params"]
         return State(
-            seed=self._seed,
-            params=exposed if last is None else last,
-            best_params=None if last is None else exposed,
+            params=params,
+            best_params=best,
             n_iter=self.n_iter_,
-            loss_curve=list(self.loss_curve_),
-            validation_loss_curve=list(self.validation_loss_curve_ or unwatched),
-            validation_scores=list(self.validation_scores_ or unwatched),
-            **{name: private[name] for name in PRIVATE_STATE},
+            **{name: stored[name] for name in STORED},
         )
 
-    def _make_task(self, X, codes, sample_weight, state, n_epochs, horizon):
-        n_samples = X.shape[0]
-        if self.batch_size is None:
-            batch_size = n_samples
-        else:
-            wanted = 200 if self.batch_size == "auto" else self.batch_size
-            batch_size = min(int(wanted), n_samples)
+    def _make_task(self, data, state, n_epochs, horizon):
+        n_samples = data.X.shape[0]
+        batch_size = 200 if self.batch_size == "auto" else self.batch_size
         return Task(
-            architecture=Architecture(*self._architecture),
-            X=X,
-            y=codes,
-            sample_weight=sample_weight,
+            architecture=self._architecture,
+            X=data.X,
+            y=data.y,
+            sample_weight=data.sample_weight,
             state=state,
             n_epochs=n_epochs,
             horizon=horizon,
-            batch_size=batch_size,
+            batch_size=n_samples if batch_size is None else min(batch_size, n_samples),
             alpha=self.alpha,
             learning_rate=self.learning_rate,
             learning_rate_init=self.learning_rate_init,
@@ -688,49 +557,54 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             verbose=bool(self.verbose),
         )
 
-    def _train(self, task):
-        before = task.state.n_iter
+    def _train(self, draft, task, callbacks=None):
+        """Train, and become what the draft is then. An error leaves self as it was, an
+        interrupt with the epochs that are complete."""
+
+        def attributes(params):
+            network = network_attributes(draft._architecture, params)
+            return lambda: fitted_attributes(draft) | network
+
+        def end_epoch(state):
+            return callbacks.end_epoch(attributes(state.params))
+
         try:
-            train_task(task)
+            if callbacks is None or not callbacks.active:
+                train(task)
+            else:
+                train(task, callbacks.begin_epoch, end_epoch)
+                callbacks.end(attributes(task.state.kept_params))
+            self._become(draft, task.state)
         except KeyboardInterrupt:
-            if task.state.n_iter > before:
-                task.state.stop_reason = "interrupted"
-                self._store(task.state)
+            if task.state.n_new > 0:
+                if task.state.n_iter < task.last_epoch:
+                    task.state.stop_reason = "interrupted"
+                self._become(draft, task.state)
             raise
-        if task.error is not None:
-            raise task.error
-        self._store(task.state)
 
-    def _network_attributes(self, params):
-        """The fitted attributes that make an estimator predict with params."""
-        architecture = Architecture(*self._architecture)
-        coefs, intercepts = architecture.unpack(params)
-        return {
-            "coefs_": [coef.copy() for coef in coefs],
-            "intercepts_": [intercept.copy() for intercept in intercepts],
-            "n_layers_": len(architecture.layer_sizes),
-            "n_outputs_": architecture.layer_sizes[-1],
-            "out_activation_": "softmax",
+    def _become(self, draft, state):
+        best = state.best_params
+        vars(draft).update(network_attributes(draft._architecture, state.kept_params))
+        draft._training_state = {
+            **draft._training_state,
+            **{name: getattr(state, name) for name in STORED},
+            "last_params": None if best is None else state.params,
+            "restored": None if best is None else zlib.crc32(best),
         }
-
-    def _store(self, state):
-        restored = state.best_params is not None
-        vars(self).update(
-            self._network_attributes(state.best_params if restored else state.params)
-        )
-        self.n_iter_ = state.n_iter
-        self.loss_curve_ = state.loss_curve
-        self.loss_ = state.loss_curve[-1]
-        watched = not np.isnan(state.validation_loss_curve).all()
-        self.validation_loss_curve_ = state.validation_loss_curve if watched else None
-        self.validation_scores_ = state.validation_scores if watched else None
-        self.best_iter_ = state.best_iter if restored else None
-        self.best_validation_score_ = state.best_score if restored else None
-        self.stop_reason_ = state.stop_reason
-        self._training_state = {
-            **{name: getattr(state, name) for name in PRIVATE_STATE},
-            "params": state.params if restored else None,
-        }
+        draft.n_iter_ = state.n_iter
+        draft.best_iter_ = None if best is None else state.best_iter
+        draft.best_validation_score_ = None if best is None else state.best_score
+        draft.stop_reason_ = state.stop_reason
+        before = state.n_iter - state.n_new
+        for name in CURVES:
+            new = getattr(state, name)[: state.n_new]
+            old = getattr(draft, f"{name}_") if before else []
+            setattr(draft, f"{name}_", extended(old, before, new))
+        draft.loss_ = draft.loss_curve_[-1]
+        new = fitted_attributes(draft)
+        vars(self).update(new)  # all at once: other threads predict meanwhile
+        if "feature_names_in_" not in new:
+            vars(self).pop("feature_names_in_", None)
 
     # -- prediction --------------------------------------------------------------
 
@@ -747,10 +621,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         y : ndarray of shape (n_samples,)
             The labels of the largest scores.
         """
-        codes = self._by_block(
-            X, lambda scores: scores.argmax(axis=0), np.intp, one_column=True
-        )
-        return self.classes_[codes]
+        fitted = self._snapshot()
+        codes = fitted._by_block(X, "scores", lambda s: s.argmax(axis=1), np.intp)
+        return fitted.classes_[codes]
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -765,7 +638,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         probabilities : ndarray of shape (n_samples, n_classes)
             Rows add up to 1; columns in the order of `classes_`.
         """
-        return self._by_block(X, lambda scores: softmax(scores).T)
+        return self._snapshot()._by_block(X, "probabilities")
 
     def predict_log_proba(self, X):
         """Predict the logarithm of each class's probability.
@@ -782,7 +655,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return self._by_block(X, lambda scores: log_softmax(scores).T)
+        return self._snapshot()._by_block(X, "log_probabilities")
 
     def decision_function(self, X):
         """Compute the scores before the softmax.
@@ -797,74 +670,66 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
             For two classes one column: the second's score less the first's.
         """
-        if len(getattr(self, "classes_", ())) == 2:
-            return self._by_block(
-                X, lambda scores: scores[1] - scores[0], one_column=True
-            )
-        return self._by_block(X, lambda scores: scores.T)
+        fitted = self._snapshot()
+        if len(fitted.classes_) == 2:
+            return fitted._by_block(X, "scores", lambda s: s[:, 1] - s[:, 0])
+        return fitted._by_block(X, "scores")
 
-    def _by_block(self, X, transform, dtype=None, *, one_column=False):
-        """transform(scores (K, B)) of all rows, block by block, as one array."""
+    def _snapshot(self):
+        """This estimator as it is now: a fit in another thread does not change it."""
         if not hasattr(self, "coefs_"):  # check_is_fitted alone takes ten times as long
             check_is_fitted(self)
-        own_dtype = self.coefs_[0].dtype
-        X = self._check_rows(X, accept_sparse="csr", dtype=own_dtype)
-        shape = X.shape[:1] if one_column else (X.shape[0], len(self.classes_))
-        out = np.empty(shape, dtype or own_dtype)
+        return twin(self)
 
-        def fill(rows, scores):
-            out[rows] = transform(scores)
+    def _by_block(self, X, kind, finish=None, dtype=None):
+        """What `kind` names, for each row, or finish(that) of one number a row."""
+        X, architecture = check_rows(self, X), self._architecture
+        shape = (X.shape[0],) if finish else (X.shape[0], len(self.classes_))
+        out = np.empty(shape, dtype or X.dtype)
 
-        architecture = Architecture(*self._architecture)
-        Predictor(architecture, self.coefs_, self.intercepts_).map(fill, X)
+        def fill(rows, values):
+            out[rows] = finish(values) if finish else values
+
+        params = architecture.pack(self.coefs_, self.intercepts_)
+        map_blocks(fill, kind, X, architecture, params)
         return out
 
-    def _check_rows(self, X, **how):
-        is_plain = isinstance(X, np.ndarray) and not hasattr(self, "feature_names_in_")
-        if is_plain and X.shape[1:] == (getattr(self, "n_features_in_", None),):
-            # All that validate_data does to such an array, in three quarters of its
-            # time, most of which is spent on a single row.
-            return check_array(X, input_name="X", estimator=self, **how)
-        return validate_data(self, X, reset=False, **how)
+
+def twin(estimator):
+    """A shallow copy: what is set on either leaves the other alone."""
+    other = object.__new__(type(estimator))
+    vars(other).update(vars(estimator))
+    return other
 
 
-@contextmanager
-def told_of(names):
-    """Say which data an error is about, where scikit-learn would call them X and y."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{names}: {error}") from error
+def fitted_attributes(estimator):
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if name == "_training_state" or (name[-1] == "_" and name[0] != "_")
+    }
 
 
-def check_single_label(y):
-    """Refuse several labels a sample, with the way to go."""
-    if not issparse(y) and np.asarray(y).ndim < 2:
-        return
-    kind = type_of_target(y, input_name="y")
-    if kind.startswith("multilabel") or kind.endswith("multioutput"):
-        raise ValueError(
-            f"y has several outputs a sample ({kind}), but MomentumMLPClassifier "
-            "predicts one class a sample. Wrap it in "
-            "sklearn.multioutput.MultiOutputClassifier."
-        )
+def network_attributes(architecture, params):
+    """The fitted attributes that make an estimator predict with params."""
+    coefs, intercepts = architecture.unpack(params)
+    return {
+        "coefs_": coefs,
+        "intercepts_": intercepts,
+        "n_layers_": len(architecture.layer_sizes),
+        "n_outputs_": architecture.layer_sizes[-1],
+        "out_activation_": "softmax",
+    }
 
 
-def encode(y, classes, name):
-    """Indices of y's labels in classes."""
-    try:
-        return LabelEncoder().fit(classes).transform(y).astype(np.intp, copy=False)
-    except (TypeError, ValueError) as error:
-        known = classes.tolist()
-        unknown = [k for k in dict.fromkeys(np.asarray(y).tolist()) if k not in known]
-        raise ValueError(
-            f"{name} has the labels {unknown}, which are not among the classes_ of "
-            f"the classifier: {known}."
-        ) from error
+def extended(curve, n_before, new):
+    """A curve of n_before entries with new ones behind; None as long as all are nan.
 
-
-def takes_weights(scorer):
-    """Whether a scorer can be called with sample_weight; scikit-learn's can."""
-    parameters = inspect.signature(scorer).parameters.values()
-    return any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in parameters)
+    The list itself grows: a call costs what its epochs cost, however many came before.
+    """
+    if curve is None or not n_before:
+        if np.isnan(new).all():
+            return None
+        curve = [np.nan] * n_before
+    curve[n_before:] = new
+    return curve

@@ -86,7 +86,7 @@ def to_sklearn(estimator):
         )
     check_is_fitted(estimator)
     # What was fitted counts: the parameters may have been set anew since.
-    sizes, activation, output_activation = estimator._architecture
+    sizes, activation, output_activation = estimator._training_state["architecture"]
     classes = estimator.classes_
     if output_activation != "identity":
         raise ValueError(
@@ -111,7 +111,7 @@ def to_sklearn(estimator):
         mlp.coefs_[-1] = np.diff(mlp.coefs_[-1], axis=1)
         mlp.intercepts_[-1] = np.diff(mlp.intercepts_[-1])
     mlp.n_iter_ = estimator.n_iter_
-    mlp.t_ = estimator._training_state["n_seen"]
+    mlp.t_ = round(estimator._training_state["weight_seen"])
     mlp.loss_ = estimator.loss_
     mlp.loss_curve_ = list(estimator.loss_curve_)
     mlp.best_loss_ = None if mlp.early_stopping else min(mlp.loss_curve_)
@@ -125,7 +125,7 @@ def to_sklearn(estimator):
 def training_parameters(estimator):
     """How the estimator was trained, in MLPClassifier's parameters."""
     params = {name: getattr(estimator, name) for name in SHARED_PARAMETERS}
-    n_samples = estimator._training_state["n_seen"] / estimator.n_iter_
+    n_samples = estimator._training_state["weight_seen"] / estimator.n_iter_
     batch_size = estimator.batch_size
     if batch_size is None:
         batch_size = round(n_samples)

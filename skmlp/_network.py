@@ -1,185 +1,164 @@
-"""Layers in a row over one flat parameter array: forward, backward, prediction."""
+"""The shape of a network: sizes, where each parameter lies, initial weights."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._layers import ACTIVATIONS, Buffer, InputLayer, Layer, replay
-from ._threads import FEW_FLOPS, blas_limit, blas_threads, for_each
+# The functions of these names, and of these names + "_slope", are in _kernels.py.
+ACTIVATIONS = ("logistic", "tanh", "relu", "identity")
+
+
+class Layout(NamedTuple):
+    """What compiled code knows of an architecture with L layers of weights."""
+
+    sizes: np.ndarray  # (L + 1,) n_features, hidden..., n_classes
+    starts: np.ndarray  # (2 L + 1,) where each coef, each intercept and the end lie
+    codes: np.ndarray  # (L,) of each layer's activation, its place in ACTIVATIONS
+
+
+class Room(NamedTuple):
+    """What compiled code works in while rows pass through the network."""
+
+    Y: np.ndarray  # all layers' activations
+    dY: np.ndarray  # their slopes
+    columns: np.ndarray  # scores, transposed
+    y: np.ndarray  # class indices
+    w: np.ndarray  # weights
+    top: np.ndarray  # largest score of each row
+    norm: np.ndarray  # and what its softmax divides by
+    rows: np.ndarray  # (rows, n_features), where rows of X are gathered
+    gathered: np.ndarray  # the same memory, read-only as X is: one type, one code
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of a network, and where each parameter lies in a flat array.
+    """A network's layers, and where their parameters lie in one flat array.
 
     All weights come first, each layer's as (n_in, n_out); then all biases. So the
     part that is penalised is one slice.
 
-    layer_sizes : (n_features, n_hidden..., n_outputs)
+    layer_sizes : (n_features, n_hidden..., n_classes)
     """
 
     layer_sizes: tuple
     activation: str
     output_activation: str
 
-    @property
-    def activations(self):
-        return [self.activation] * (len(self.layer_sizes) - 2) + [
-            self.output_activation
-        ]
+    @cached_property
+    def layout(self):
+        names = [self.activation] * (len(self.layer_sizes) - 2)
+        names.append(self.output_activation)
+        counts = [n_in * n_out for n_in, n_out in pairwise(self.layer_sizes)]
+        starts = np.cumsum([0, *counts, *self.layer_sizes[1:]])
+        codes = [ACTIVATIONS.index(name) for name in names]
+        return Layout(
+            *(np.array(x, np.int64) for x in (self.layer_sizes, starts, codes))
+        )
 
     @property
     def n_weights(self):
-        return sum(n_in * n_out for n_in, n_out in pairwise(self.layer_sizes))
+        return int(self.layout.starts[len(self.layer_sizes) - 1])
 
     @property
     def n_params(self):
-        return self.n_weights + sum(self.layer_sizes[1:])
+        return int(self.layout.starts[-1])
+
+    @property
+    def n_units(self):
+        return sum(self.layer_sizes[1:])
+
+    def flops(self, n_rows, is_sparse):
+        """Floating-point operations of the largest product that BLAS is given."""
+        counts = [n_in * n_out for n_in, n_out in pairwise(self.layer_sizes)]
+        return 2 * n_rows * max(counts[1:] if is_sparse else counts, default=0)
 
     def unpack(self, params):
-        """Views of params (..., P): lists of coefs (..., n_in, n_out) and
-        intercepts (..., n_out)."""
-        lead, shapes = params.shape[:-1], list(pairwise(self.layer_sizes))
-        ends = np.cumsum([a * b for a, b in shapes] + [b for _, b in shapes])
-        parts = np.split(params, ends[:-1], axis=-1)
-        coefs = [
-            part.reshape(*lead, *shape)
-            for part, shape in zip(parts, shapes, strict=False)
-        ]
+        """Views of params (n_params,): lists of coefs (n_in, n_out) and intercepts
+        (n_out,)."""
+        shapes = list(pairwise(self.layer_sizes))
+        parts = np.split(params, self.layout.starts[1:-1])
+        coefs = [part.reshape(s) for part, s in zip(parts, shapes, strict=False)]
         return coefs, parts[len(shapes) :]
 
     def pack(self, coefs, intercepts):
-        """One flat copy, (P,), of a network's coefs and intercepts."""
-        return np.concatenate([np.ravel(part) for part in [*coefs, *intercepts]])
+        """A network's coefs and intercepts as one flat array: the one that they are
+        views of, where they are, else a copy."""
+        parts, base = [*coefs, *intercepts], coefs[0].base
+        if isinstance(base, np.ndarray) and base.shape == (self.n_params,):
+            places = self.layout.starts[:-1] * base.itemsize + address_of(base)
+            if all(
+                part.base is base and address_of(part) == place
+                for part, place in zip(parts, places.tolist(), strict=True)
+            ):
+                return base
+        return np.concatenate([np.ravel(part) for part in parts])
+
+    def checked(self, coefs, intercepts, dtype):
+        """coefs and intercepts as arrays of dtype, refused by name where they are not
+        of this architecture's shapes."""
+        shapes = list(pairwise(self.layer_sizes))
+        for name, parts, expected in (
+            ("coefs_", coefs, shapes),
+            ("intercepts_", intercepts, [shape[1:] for shape in shapes]),
+        ):
+            found = [np.shape(part) for part in parts]
+            if found != expected:
+                raise ValueError(
+                    f"{name} has the shapes {found}, but expected {expected}, those that "
+                    "the network was fitted with."
+                )
+        return tuple(
+            [np.asarray(a, dtype) for a in parts] for parts in (coefs, intercepts)
+        )
 
     def initial_params(self, generator, dtype):
-        """Glorot's uniform weights and zero biases, (P,).
+        """Glorot's uniform weights and zero biases, (n_params,).
 
         Drawn in float64 whatever the dtype: the numbers a seed gives are the same.
         """
-        params = np.zeros(self.n_params)
+        params = np.zeros(self.n_params, dtype)
         for coef in self.unpack(params)[0]:
             limit = np.sqrt(6.0) / np.sqrt(sum(coef.shape))
             coef[...] = generator.uniform(-limit, limit, coef.shape)
-        return params.astype(dtype)
+        return params
 
-    def flops(self, n_samples):
-        """Floating-point operations of the largest product over n_samples."""
-        return 2 * n_samples * max(a * b for a, b in pairwise(self.layer_sizes))
-
-
-class Network:
-    """M networks side by side over parameters that are read in place.
-
-    architecture : Architecture.
-    params, grads : (M, P) arrays; backward passes overwrite grads.
-    n_samples : the largest B.
-    """
-
-    def __init__(self, architecture, params, grads, n_samples):
-        kinds = [InputLayer] + [Layer] * (len(architecture.layer_sizes) - 2)
-        self.layers = [
-            kind(*arrays)
-            for kind, *arrays in zip(
-                kinds,
-                *architecture.unpack(params),
-                *architecture.unpack(grads),
-                architecture.activations,
-                strict=True,
-            )
-        ]
-        self.n_models, self.sizes = len(params), architecture.layer_sizes[1:]
-        self.buffers = [
-            [
-                Buffer(self.n_models * size * n_samples, params.dtype)
-                for size in self.sizes
-            ]
-            for _ in ("Y", "dY")
-        ]
-
-    def pass_over(self, n_samples, batches):
-        """A Pass over batches of n_samples. All passes share the same memory."""
-        Y, dY = (
-            [
-                buffer.view(self.n_models, size, n_samples)
-                for buffer, size in zip(buffers, self.sizes, strict=True)
-            ]
-            for buffers in self.buffers
+    def make_room(self, n_rows, X, *, gather):
+        """A Room for n_rows at a time of X, dense or CSR; `gather` where they come in
+        an order of their own."""
+        dtype, width = X.dtype, self.layer_sizes[0] if gather else 0
+        rows = np.empty((n_rows, width), dtype)
+        gathered = rows.view()
+        gathered.flags.writeable = False
+        return Room(
+            *(np.empty(self.n_units * n_rows, dtype) for _ in range(2)),
+            np.empty(self.layer_sizes[-1] * n_rows, dtype),
+            np.empty(n_rows, np.int64),
+            *(np.empty(n_rows, dtype) for _ in range(3)),
+            rows,
+            gathered,
         )
-        return Pass(self.layers, Y, dY, batches)
 
 
-class Pass:
-    """The recorded calls of a step, forward and backward.
-
-    layers : list of Layer, the first an InputLayer.
-    Y, dY : lists of each layer's (M, n_l, B).
-    batches : list of what has the rows of a step: see InputLayer.
-    """
-
-    def __init__(self, layers, Y, dY, batches):
-        A, dA = [batches, *Y], [None, *dY]  # what each layer reads, and its slope
-        self.scores, self.dscores = Y[-1], dY[-1]  # a loss reads and writes these
-        self.forward, self.backward = [], []
-        for i, layer in enumerate(layers):
-            self.forward += layer.forward(A[i], Y[i])
-        for i, layer in reversed(list(enumerate(layers))):
-            self.backward += layer.backward(A[i], Y[i], dY[i], dA[i])
+architecture_of = cache(Architecture)  # the same object for the same arguments
 
 
-class Predictor:
-    """Scores of one network over any number of rows, in blocks.
+def address_of(array):
+    return array.__array_interface__["data"][0]
 
-    Memory does not grow with the rows: one block's activations a thread are all there
-    is.
 
-    architecture : Architecture.
-    coefs : list of (n_in, n_out); intercepts : list of (n_out,).
-    """
-
-    BLOCK_BYTES = 2**20  # of the widest layer: large enough to be fast, a few MB
-    MIN_ROWS = 64
-
-    def __init__(self, architecture, coefs, intercepts):
-        self.architecture, self.coefs, self.intercepts = architecture, coefs, intercepts
-        row_bytes = max(architecture.layer_sizes) * coefs[0].itemsize
-        self.block = max(self.BLOCK_BYTES // row_bytes, self.MIN_ROWS)  # rows
-
-    def scores(self, X):
-        """Scores (K, B) of the rows X (B, n_in), dense or CSR."""
-        A = X.T
-        for coef, intercept, activation in zip(
-            self.coefs, self.intercepts, self.architecture.activations, strict=True
-        ):
-            A = coef.T @ A  # (n_out, B)
-            replay(ACTIVATIONS[activation][0](A, intercept[:, np.newaxis]))
-        return A
-
-    def map(self, function, X):
-        """[function(rows, scores)] of each block: rows a slice, their scores (K, B) an
-        array that it may spoil.
-
-        One block may use BLAS's threads. Several go to as many threads, one to each,
-        and so give the same numbers however many there are.
-        """
-        n_rows = X.shape[0]
-        if n_rows <= self.block:
-            flops = self.architecture.flops(n_rows)
-            with blas_threads(flops) if flops > FEW_FLOPS else nullcontext():
-                return [self.of_block(function, X, slice(0, n_rows))]
-
-        starts = range(0, n_rows, self.block)
-        results = [None] * len(starts)
-
-        def work_out(i):
-            rows = slice(starts[i], min(starts[i] + self.block, n_rows))
-            results[i] = self.of_block(function, X, rows)
-
-        for_each(work_out, range(len(starts)), min(blas_limit(), len(starts)))
-        return results
-
-    def of_block(self, function, X, rows):
-        with np.errstate(all="ignore"):
-            return function(rows, self.scores(X[rows]))
+def as_rows(X):
+    """X (n, n_features) as compiled code wants it, so that there is one version of
+    that: dense a read-only view, CSR a tuple (data, indices, indptr)."""
+    rows: Any
+    if isinstance(X, np.ndarray):
+        rows = X.view()
+        rows.flags.writeable = False
+        return rows
+    parts = X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64)
+    rows = tuple(part.view() for part in parts)
+    for part in rows:
+        part.flags.writeable = False
+    return rows

@@ -1,131 +1,109 @@
-"""Threads: how many BLAS may use while a network trains or predicts, and our own."""
+"""How many threads BLAS may use while compiled code multiplies.
 
+OpenBLAS gives a product of medium size to several threads, which costs more than it
+brings: they wait for work by turning, at the cost of whatever else runs, and a hundred
+times as long where processes have fewer processors than threads. So such products get
+one thread. Its number of threads is the process's own: it is changed around a compiled
+call alone, where no code of the user's runs, and by the first thread that comes; the
+last that leaves gives it back. (Other libraries decide well by themselves.)
+"""
+
+import os
 import threading
-from contextlib import contextmanager
 from functools import cache
+from itertools import product
 
 from threadpoolctl import ThreadpoolController
 
-# Below about this many operations in a product a second thread costs more than it
-# brings; and it goes on spinning for a while, at the cost of whatever else runs.
-FLOPS_FOR_THREADS = 1e7
 # Products below this get one thread from OpenBLAS as it is (its interface/gemm.c).
 FEW_FLOPS = 5e5
+# From about here on a second thread brings more than it costs.
+MANY_FLOPS = 1e7
 
 _lock = threading.Lock()
-_n_inside = 0
-_before: list = []  # (library, its number of threads), of what is to be restored
+_inside: set = set()  # threads in a compiled call
+_before: list = []  # (set, number) of each library, as the first of them found it
+
+
+@cache
+def _blas():
+    import scipy.linalg  # noqa: F401, compiled code calls its BLAS
+
+    # Finding the loaded libraries takes milliseconds: once is enough.
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 @cache
 def _libraries():
-    # Finding the loaded libraries takes milliseconds: once is enough.
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    return [lib for lib in found if lib.get_num_threads() is not None]
+    """(get, set) the number of threads of each OpenBLAS that has threads of its own.
+
+    They are the library's own functions: since 3.8 those of threadpoolctl do nothing
+    where another thread was the first to limit.
+    """
+    names = list(product(("", "scipy_"), ("", "64_", "_64")))
+    found = []
+    for lib in _blas():
+        if lib.internal_api != "openblas" or lib.threading_layer == "openmp":
+            continue
+        for prefix, suffix in names:
+            name = f"{prefix}openblas_{{}}_num_threads{suffix}"
+            if hasattr(lib.dynlib, name.format("set")):
+                found.append(
+                    [getattr(lib.dynlib, name.format(x)) for x in ("get", "set")]
+                )
+                break
+    return found
+
+
+def call(flops, function, *args):
+    """function(*args), with one BLAS thread where its largest product takes few
+    `flops`, but so many that BLAS would take more."""
+    if not FEW_FLOPS < flops < MANY_FLOPS:
+        return function(*args)
+    # An interrupt may come anywhere. What cuts one of the calls that give back short is
+    # made good by the other; where there was nothing to give back, they do nothing.
+    try:
+        try:
+            _take()
+            return function(*args)
+        finally:
+            _give_back()
+    finally:
+        _give_back()
+
+
+def _take():
+    with _lock:
+        _inside.add(threading.get_ident())
+        for get, set_number in _libraries():
+            number = get()
+            if number != 1:  # else it is our own limit, or the user's
+                _before.append((set_number, number))
+                set_number(1)
+
+
+def _give_back():
+    with _lock:
+        _inside.discard(threading.get_ident())
+        if not _inside:
+            for set_number, number in _before:
+                set_number(number)
+            _before.clear()
+
+
+def _reset():
+    """A forked child has one thread, and it is in no call."""
+    global _lock
+    _lock = threading.Lock()
+    _inside.clear()
+    _give_back()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset)
 
 
 def blas_limit():
     """How many threads the caller's BLAS may use."""
-    return max((lib.get_num_threads() for lib in _libraries()), default=1)
-
-
-@contextmanager
-def blas_threads(flops):
-    """One BLAS thread inside, where the largest product takes few `flops`.
-
-    Most libraries have one limit for the process: the first thread to enter sets it and
-    the last to leave restores what was there, however many train at once. Some have one
-    for each thread.
-    """
-    global _n_inside
-    if flops >= FLOPS_FOR_THREADS:
-        yield
-        return
-    own = limit(lib for lib in _libraries() if has_limit_per_thread(lib))
-    with _lock:
-        if _n_inside == 0:
-            shared = (lib for lib in _libraries() if not has_limit_per_thread(lib))
-            _before[:] = limit(shared)
-        _n_inside += 1
-    try:
-        yield
-    finally:
-        restore(own)
-        with _lock:
-            _n_inside -= 1
-            if _n_inside == 0:
-                restore(_before)
-
-
-@cache
-def has_limit_per_thread(lib):
-    """Whether a library's limit is of the thread that sets it, as some of those on
-    OpenMP have it. threadpoolctl finds out by trying."""
-    if getattr(lib, "threading_layer", None) not in ("openmp", "gnu", "intel"):
-        return False
-    try:
-        return lib.info(debugging_info=True)["thread_limit_scope"] == "current_thread"
-    except TypeError:  # before threadpoolctl 3.8 each limit was the process's
-        return False
-
-
-def limit(libraries):
-    """One thread for each library. What those had that had more: (library, number)."""
-    before = [(lib, lib.get_num_threads()) for lib in libraries]
-    before = [(lib, number) for lib, number in before if number != 1]
-    for lib, _ in before:
-        free_control(lib)
-        lib.set_num_threads(1)
-    return before
-
-
-def restore(before):
-    for lib, number in before:
-        free_control(lib)
-        lib.set_num_threads(number)
-        free_control(lib)
-
-
-def free_control(lib):
-    """Let the next thread that sets a library's number do so.
-
-    Since threadpoolctl 3.8 a process-wide number can be set by one thread alone, the
-    first that does, until its own context ends: whatever others set is ignored.
-    """
-    if hasattr(lib, "clear_controlling_thread") and not has_limit_per_thread(lib):
-        lib.clear_controlling_thread(force=True)
-
-
-def for_each(function, items, n_threads):
-    """Call function(item) for each, in this thread and n_threads - 1 others, with one
-    BLAS thread in each of them.
-
-    The first error ends all and is raised. Where the system gives no more threads
-    (for lack of memory, or while the interpreter ends), fewer do the work: that is
-    why this is not concurrent.futures.
-    """
-    remaining, errors = iter(items), []
-
-    def work():
-        try:
-            with blas_threads(0):
-                for item in remaining:
-                    if errors:
-                        return
-                    function(item)
-        except BaseException as error:
-            errors.append(error)
-
-    others = []
-    for _ in range(n_threads - 1):
-        thread = threading.Thread(target=work, name="skmlp-predict", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            break
-        others.append(thread)
-    work()
-    for thread in others:
-        thread.join()
-    if errors:
-        raise errors[0]
+    limited = [number for _, number in list(_before)]
+    return max([1, *limited, *(lib.get_num_threads() or 1 for lib in _blas())])

@@ -1,32 +1,34 @@
-"""What to train, and the loops that train it: train -> epoch -> step.
+"""What to train, and the loop that trains it: train -> run_epoch -> compiled steps.
 
 The objective, for N samples with weights s_i (1 where none are given) that add up
 to S, cross-entropies CE_i and weight matrices W_l:
 
     J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l |W_l|^2
 
-Biases are not penalised. A batch's step follows the weighted mean of its samples'
-CE gradients plus (alpha / S) W, S being that of the whole training set: what alpha
-means does not depend on the batch size.
-
-Tasks of one shape are trained as one stack. No network of a stack influences
-another: each gets the very numbers it would get alone.
+Biases are not penalised. Every row counts alike, in whatever batch it falls, and weighs
+what it weighs: with the parameters held still, batch_size / N times the sum of an
+epoch's steps is the gradient of J.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ._batches import Batches, rows_at_once
-from ._layers import replay
-from ._loss import SoftmaxCrossEntropy, log_softmax
-from ._network import Architecture, Network, Predictor
-from ._optimizer import Momentum, scheduled_rate
-from ._threads import blas_threads
+from ._network import Architecture, as_rows
+from ._prediction import map_blocks
+from ._schedules import SMALLEST_RATE, scheduled_rate
+from ._threads import call
 
-SMALLEST_RATE = 1e-6  # where "adaptive" ends, as in MLPClassifier
+# Numbers that a part of a batch may take up in the network: a few MB, so that memory
+# does not grow with the batch, and all stays near the processor.
+PART_NUMBERS = 2**19
+# Operations of a compiled call, a tenth of a second: Ctrl-C waits for its end.
+CALL_FLOPS = 1e9
 
 
 @dataclass
@@ -34,15 +36,16 @@ class State:
     """Where a training stands after its last complete epoch.
 
     Replaced by the next one when an epoch is complete, so that an interrupt leaves
-    the one or the other. The curves are shared between them and may run ahead of
-    an interrupted epoch until ``trim``.
+    the one or the other. The curves are those of this call, shared between states, and
+    may run ahead of an interrupted epoch: n_new of their entries count.
     """
 
-    params: np.ndarray  # (P,)
-    velocity: np.ndarray  # (P,)
+    params: np.ndarray  # (n_params,)
+    velocity: np.ndarray  # (n_params,)
     seed: int  # of the order of the samples, which is another in each epoch
-    n_iter: int = 0
-    n_seen: int = 0  # samples, over all epochs
+    n_iter: int = 0  # epochs, over all calls
+    n_new: int = 0  # epochs of this call
+    weight_seen: float = 0.0  # of all samples, over all epochs
     rate_factor: float = 1.0  # of learning_rate="adaptive"
     loss_curve: list = field(default_factory=list)
     validation_loss_curve: list = field(default_factory=list)  # nan: not looked at
@@ -54,10 +57,9 @@ class State:
     n_no_improvement: int = 0
     stop_reason: str = ""
 
-    def trim(self):
-        del self.loss_curve[self.n_iter :]
-        del self.validation_loss_curve[self.n_iter :]
-        del self.validation_scores[self.n_iter :]
+    @property
+    def kept_params(self):
+        return self.params if self.best_params is None else self.best_params
 
 
 @dataclass
@@ -82,8 +84,7 @@ class Validation:
 class Task:
     """One training: everything it needs and nothing of scikit-learn.
 
-    It goes on from `state` for `n_epochs`. ``begin_epoch()`` and
-    ``end_epoch(state)`` are called around each; a true answer of the latter stops.
+    It goes on from `state` for `n_epochs`.
     """
 
     architecture: Architecture
@@ -106,9 +107,6 @@ class Task:
     n_iter_no_change: float = 10
     tol: float = 1e-4
     verbose: bool = False
-    begin_epoch: Callable | None = None
-    end_epoch: Callable | None = None
-    error: BaseException | None = None
 
     def __post_init__(self):
         self.last_epoch = self.state.n_iter + self.n_epochs
@@ -116,22 +114,11 @@ class Task:
             self.total_weight = float(self.X.shape[0])
         else:
             self.total_weight = float(self.sample_weight.sum())
+        self.decay = self.alpha / self.total_weight
 
     @property
-    def flops(self):
-        """Floating-point operations of the largest product."""
-        return self.architecture.flops(rows_at_once(self.batch_size))
-
-    @property
-    def decay(self):
-        return self.alpha / self.total_weight
-
-    @property
-    def order_seed(self):
-        """What the order of the samples in the next epoch is drawn from, if at all."""
-        if not self.shuffle or self.batch_size >= self.X.shape[0]:
-            return None
-        return (self.state.seed + 1 + self.state.n_iter) % 2**32  # seed: of a split
+    def is_shuffled(self):
+        return self.shuffle and self.batch_size < self.X.shape[0]
 
     @property
     def rate(self):
@@ -141,7 +128,7 @@ class Task:
             self.learning_rate_init,
             epoch=self.state.n_iter,
             horizon=self.horizon,
-            n_seen=self.state.n_seen,
+            weight_seen=self.state.weight_seen,
             power_t=self.power_t,
             factor=self.state.rate_factor,
         )
@@ -164,34 +151,29 @@ class Task:
         )
 
 
-def train(tasks, check=None):
-    """Train tasks of one shape side by side, each to its end.
+def train(task, begin_epoch=None, end_epoch=None):
+    """Train a task to its end; its `state` is always that of its last complete epoch.
 
-    Afterwards each task's `state` is that of its last complete epoch. What goes
-    wrong with one of them (it diverges, its scorer raises) ends that one and is
-    kept as its `error`. KeyboardInterrupt is raised on; `check`, called before each
-    epoch, may raise it.
+    ``begin_epoch()`` and ``end_epoch(state)`` are called around each epoch; a true answer
+    of the latter stops.
     """
-    everyone = tasks
-    tasks = [task for task in everyone if not is_finished(task)]
-    flops = max((t.flops for t in tasks), default=0)
-    try:
-        with blas_threads(flops):
-            while tasks:
-                stack = Stack(tasks)
-                while len(tasks) == len(stack.tasks):
-                    if check is not None:
-                        check()
-                    run_epoch(stack)
-                    tasks = [task for task in stack.tasks if not is_finished(task)]
-    finally:
-        for task in everyone:
-            task.state.trim()
+    arrays = Arrays(task)
+    while not is_finished(task):
+        if begin_epoch is not None:
+            begin_epoch()
+        loss = run_epoch(task, arrays)
+        if not (np.isfinite(loss) and np.isfinite(arrays.params).all()):
+            raise diverged(task)
+        advance(task, loss, arrays.params.copy(), arrays.velocity.copy())
+        if task.verbose:
+            print_line(task)
+        if end_epoch is not None and end_epoch(task.state):
+            task.state.stop_reason = "callback"
 
 
 def is_finished(task):
     """Whether a task needs no further epoch; says why in its state."""
-    if task.error is not None or task.state.stop_reason == "callback":
+    if task.state.stop_reason == "callback":
         return True
     if task.plateaued:
         task.state.stop_reason = "early_stopping"
@@ -202,130 +184,71 @@ def is_finished(task):
     return False
 
 
-class Stack:
-    """The arrays of M tasks in training: params, gradients, velocities (M, P)."""
+class Arrays:
+    """What a training works on and in: made once, changed by every step."""
 
-    def __init__(self, tasks):
-        feeds = group_by_feed(tasks)
-        self.tasks = [task for feed in feeds for task in feed]
-        first = self.tasks[0]
-        architecture, size = first.architecture, rows_at_once(first.batch_size)
-        self.params = np.stack([task.state.params for task in self.tasks])
-        self.velocities = np.stack([task.state.velocity for task in self.tasks])
-        self.grads = np.zeros_like(self.params)
-        self.grads_before = None  # the sum over a batch's parts so far
-        if size < first.batch_size:
-            self.grads_before = np.zeros_like(self.params)
-        self.network = Network(architecture, self.params, self.grads, size)
-        self.optimizer = Momentum(
-            self.params,
-            self.grads,
-            self.velocities,
-            self.column([task.momentum for task in self.tasks]),
-            self.column([task.decay for task in self.tasks]),
-            first.nesterovs_momentum,
-            architecture.n_weights,
+    def __init__(self, task):
+        architecture, X, batch_size = task.architecture, task.X, task.batch_size
+        self.rows, self.layout = as_rows(X), architecture.layout
+        self.weight = np.empty(0) if task.sample_weight is None else task.sample_weight
+        is_sparse = isinstance(self.rows, tuple)
+        self.n_rows = X.shape[0]
+        self.order = np.arange(self.n_rows if is_sparse else 0)
+        self.generator = np.random.RandomState(0) if task.is_shuffled else None
+        self.params, self.velocity = (
+            task.state.params.copy(),
+            task.state.velocity.copy(),
         )
-        self.step_loss, self.losses = np.zeros((2, len(self.tasks)))
-        self.feeds, start = [], 0
-        for feed in feeds:
-            models = slice(start, start + len(feed))
-            self.feeds.append(make_batches(feed[0], models))
-            start = models.stop
-        self.recorded = {}  # by number of samples
+        self.gradient = self.part_gradient = np.empty_like(self.params)
+        self.part_size = part_size(architecture, batch_size)
+        if self.part_size < batch_size:
+            self.part_gradient = np.empty_like(self.params)
+        gather = task.is_shuffled and not is_sparse
+        self.room = architecture.make_room(self.part_size, X, gather=gather)
+        self.flops = architecture.flops(self.part_size, is_sparse)
+        # What a row costs, in about as many operations: products, activations, update.
+        filled = X.nnz / X.shape[0] if is_sparse else X.shape[1]
+        hidden = architecture.n_weights - X.shape[1] * architecture.layer_sizes[1]
+        row_flops = (
+            6 * (filled * architecture.layer_sizes[1] + hidden)
+            + 50 * architecture.n_units
+            + 10 * architecture.n_params / batch_size
+        )
+        self.rows_a_call = max(int(CALL_FLOPS / row_flops), 1)
 
-    def recorded_step(self, n_samples):
-        """The loss of a batch of that size, and the calls that work out it and the
-        gradients."""
-        if n_samples not in self.recorded:
-            batches = [feed.batch for feed in self.feeds]
-            recorded = self.network.pass_over(n_samples, batches)
-            loss = SoftmaxCrossEntropy(recorded.scores, recorded.dscores, batches)
-            calls = [*recorded.forward, *loss.calls, *recorded.backward]
-            self.recorded[n_samples] = loss.value, calls
-        return self.recorded[n_samples]
-
-    def column(self, numbers):
-        """One number a network, (M, 1), in the networks' precision."""
-        return np.array(numbers, dtype=self.params.dtype)[:, np.newaxis]
-
-
-def group_by_feed(tasks):
-    """Lists of the tasks that read the same rows in the same order."""
-    feeds: dict = {}
-    for task in tasks:
-        key = id(task.X), id(task.y), id(task.sample_weight), task.order_seed
-        feeds.setdefault(key, []).append(task)
-    return list(feeds.values())
+    def draw_order(self, seed):
+        """The order of an epoch's rows, where there is one to draw."""
+        if self.generator is not None:
+            # Seeded anew in each epoch, which is far quicker than making another.
+            self.generator.seed(seed % 2**32)
+            self.order = self.generator.permutation(self.n_rows)
 
 
-def make_batches(task, models):
-    return Batches(
-        models,
-        task.X,
-        task.y,
-        task.sample_weight,
-        n_classes=task.architecture.layer_sizes[-1],
-        batch_size=task.batch_size,
-    )
+def part_size(architecture, batch_size):
+    """Rows of a batch that pass through the network at a time, in equal parts."""
+    row_numbers = architecture.layer_sizes[0] + 2 * architecture.n_units
+    n_parts = math.ceil(batch_size / max(PART_NUMBERS // row_numbers, 32))
+    return math.ceil(batch_size / n_parts)
 
 
-def run_epoch(stack):
-    """One pass over the training sets; each task then has its next state."""
-    for task in stack.tasks:
-        attempt(task, task.begin_epoch)
-    losses, finite = run_steps(stack)
-    for m, task in enumerate(stack.tasks):
-        mean_loss = float(losses[m]) / task.total_weight
-        if finite[m] and np.isfinite(mean_loss):
-            params, velocity = stack.params[m].copy(), stack.velocities[m].copy()
-            attempt(task, advance, task, mean_loss, params, velocity)
-        elif task.error is None:
-            task.error = diverged(task)
+def run_epoch(task, arrays):
+    """One pass over the training set; returns the mean of J."""
+    from . import _kernels  # the compiler is loaded where it is first needed
 
-
-@np.errstate(all="ignore")  # what overflows is told by `finite`
-def run_steps(stack):
-    """All steps of an epoch. Returns the losses, times the total weights, and whether
-    each network's parameters are finite, (M,) and (M,)."""
-    stack.optimizer.learning_rate[...] = stack.column([t.rate for t in stack.tasks])
-    stack.losses[...] = 0.0
-    epochs = [
-        feed.epoch(stack.tasks[feed.batch.models.start].order_seed)
-        for feed in stack.feeds
-    ]
-    for batches in zip(*epochs, strict=True):
-        run_step(stack, batches)
-    return stack.losses, np.isfinite(np.vecdot(stack.params, stack.params))
-
-
-def run_step(stack, batches):
-    """Forward, loss, backward for one batch of each feed, or a part of it; then, if it
-    is the last part, update."""
-    loss, calls = stack.recorded_step(batches[0].X.shape[0])
-    replay(calls)
-    stack.step_loss += loss
-    if stack.grads_before is not None:
-        stack.grads_before += stack.grads
-        if not batches[0].ends_step:
-            return
-        stack.grads[...] = stack.grads_before
-        stack.grads_before[...] = 0.0
-    replay(stack.optimizer.calls)
-    stack.step_loss += stack.optimizer.penalty
-    for batch in batches:
-        stack.step_loss[batch.models] *= batch.total
-    stack.losses += stack.step_loss
-    stack.step_loss[...] = 0.0
-
-
-def attempt(task, function, *args):
-    """Call what may raise for one task's own reasons."""
-    if function is not None and task.error is None:
-        try:
-            function(*args)
-        except Exception as error:
-            task.error = error
+    arrays.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
+    rate, start, loss = task.rate, 0, 0.0
+    while start < len(task.y):
+        start, part = call(
+            arrays.flops, _kernels.train,
+            arrays.rows, task.y, arrays.weight, arrays.order,
+            start, min(start + arrays.rows_a_call, len(task.y)),
+            task.batch_size, arrays.part_size, arrays.layout,
+            arrays.params, arrays.velocity, arrays.gradient, arrays.part_gradient,
+            arrays.room, rate, float(task.momentum), task.nesterovs_momentum,
+            task.decay, task.total_weight,
+        )  # fmt: skip
+        loss += part
+    return loss
 
 
 def diverged(task):
@@ -340,62 +263,50 @@ def diverged(task):
 
 def advance(task, loss, params, velocity):
     """Replace the task's state by that after one more epoch: look at the validation
-    data, watch for a plateau; then tell whoever listens."""
+    data, watch for a plateau."""
     old = task.state
     old.loss_curve.append(loss)
-    state = replace(
-        old,
-        params=params,
-        velocity=velocity,
-        n_iter=old.n_iter + 1,
-        n_seen=old.n_seen + task.X.shape[0],
-    )
-    score, recorded = validate(task, state)
-    for curve, entry in zip(
-        (state.validation_loss_curve, state.validation_scores), recorded, strict=True
-    ):
-        curve.append(entry)
+    state = copy(old)
+    state.params, state.velocity = params, velocity
+    state.n_iter, state.n_new = old.n_iter + 1, old.n_new + 1
+    state.weight_seen = old.weight_seen + task.total_weight
+    score, validation_loss = validate(task, state)
+    recorded = task.validation is not None and task.validation.record
+    state.validation_loss_curve.append(validation_loss if recorded else np.nan)
+    state.validation_scores.append(score if recorded else np.nan)
     if state.watched != task.watched:
         state.watched, state.best_score, state.best_iter = task.watched, -np.inf, 0
         state.best_params, state.n_no_improvement = None, 0
     if task.watched:
         watch(task, state, score if task.early_stopping else -loss)
     task.state = state
-    if task.verbose:
-        print(progress_line(task))
-    if task.end_epoch is not None and task.end_epoch(state):
-        state.stop_reason = "callback"
 
 
 def validate(task, state):
-    """The score of the data that are watched, and what goes into the curves: their
-    penalised loss and their score, or nan."""
+    """The score of the data that are watched, and their penalised loss."""
     data, score, loss = task.validation, np.nan, np.nan
     if data is None:
-        return score, (np.nan, np.nan)
+        return score, loss
     if data.record or data.score is None:
         loss = mean_cross_entropy(task.architecture, state.params, data)
         score = -loss
     if data.score is not None:
         score = float(data.score(state.params))
-    if not data.record:
-        return score, (np.nan, np.nan)
     weights = state.params[: task.architecture.n_weights]
-    penalty = 0.5 * task.decay * float(np.vecdot(weights, weights))
-    return score, (loss + penalty, score)
+    return score, loss + 0.5 * task.decay * float(np.square(weights).sum())
 
 
 def mean_cross_entropy(architecture, params, data):
-    def total(rows, scores):
+    def total(rows, log_probabilities):
         y = data.y[rows]
-        losses = -log_softmax(scores)[y, np.arange(len(y))].astype(np.float64)  # (B,)
+        losses = -log_probabilities[np.arange(len(y)), y].astype(np.float64)  # (B,)
         if data.sample_weight is not None:
             losses *= data.sample_weight[rows]
         return losses.sum()
 
     weight = len(data.y) if data.sample_weight is None else data.sample_weight.sum()
-    predictor = Predictor(architecture, *architecture.unpack(params))
-    return float(sum(predictor.map(total, data.X)) / weight)
+    totals = map_blocks(total, "log_probabilities", data.X, architecture, params)
+    return float(sum(totals) / weight)
 
 
 def watch(task, state, score):
@@ -417,7 +328,7 @@ def watch(task, state, score):
         state.n_no_improvement = 0
 
 
-def progress_line(task):
+def print_line(task):
     state = task.state
     line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.6f}"
     if task.validation is not None and task.validation.record:
@@ -425,4 +336,6 @@ def progress_line(task):
             f", validation loss {state.validation_loss_curve[-1]:.6f}"
             f", score {state.validation_scores[-1]:.6f}"
         )
-    return line
+    # A full disk or a closed pipe costs the line, not the epochs.
+    with suppress(OSError, ValueError):
+        print(line)

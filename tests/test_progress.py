@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_info
 
-from skmlp import MomentumMLPClassifier
+from skmlp import MomentumMLPClassifier, _classifier
 
 has_callbacks = parse_version(sklearn.__version__) >= parse_version("1.9")
 needs_callbacks = pytest.mark.skipif(not has_callbacks, reason="needs scikit-learn 1.9")
@@ -125,11 +125,11 @@ def test_callbacks_get_what_they_ask_for(iris):
 @needs_callbacks
 def test_reconstruction_is_lazy(iris, monkeypatch):
     built = []
-    original = MomentumMLPClassifier._network_attributes
+    original = _classifier.fitted_attributes
     monkeypatch.setattr(
-        MomentumMLPClassifier,
-        "_network_attributes",
-        lambda self, params: built.append(1) or original(self, params),
+        _classifier,
+        "fitted_attributes",
+        lambda estimator: built.append(1) or original(estimator),
     )
     make().set_callbacks(Recorder()).fit(*iris)
     assert len(built) == 1  # by the fit itself, at its end

@@ -1,0 +1,516 @@
+"""All that is compiled, and nothing else: plain Python that Numba translates.
+
+Samples in rows, as scikit-learn has them: a layer's activations are Y (B, n_out), for
+the B rows that pass through the network at a time, and W (n_in, n_out). X (N, n_features)
+is dense or the tuple (data, indices, indptr) of a CSR matrix.
+
+The entry points, at the end, are ``train`` and ``score``. With NUMBA_DISABLE_JIT=1
+everything here runs as it stands, slowly.
+"""
+
+import pickle
+import warnings
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+from ._network import ACTIVATIONS
+
+# error_model="numpy": with Python's, a division checks for zero, and no loop that has
+# one is vectorised. nogil: other threads run meanwhile. "contract" lets a * b + c be one
+# instruction. Sums need "reassoc" to be vectorised, but it would undo the rounding steps
+# of exp; flags that assume away nan and inf would hide a training that diverges.
+HOW = {"error_model": "numpy", "nogil": True}
+EXACTLY = {"fastmath": {"contract"}, "forceinline": True, **HOW}
+KERNEL = EXACTLY | {"fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+exactly, kernel = njit(**EXACTLY), njit(**KERNEL)
+
+
+def entry(function):
+    """Compile, and keep what was compiled for the next process, where that works."""
+    plain = njit(**HOW)(function)
+    try:
+        compiled = njit(cache=True, **HOW)(function)
+    except RuntimeError:  # neither the package nor the home is a folder one can write
+        warnings.warn(
+            "skmlp compiles its training anew in every process, which takes seconds: "
+            "there is no folder to keep it in. Set NUMBA_CACHE_DIR to one.",
+            stacklevel=2,
+        )
+        return plain
+
+    def call(*args):
+        try:
+            return call.compiled(*args)
+        except (EOFError, OSError, TypeError, ValueError, pickle.UnpicklingError):
+            if call.compiled is plain:
+                raise
+            call.compiled = plain  # what was kept cannot be read: nothing has run yet
+            return plain(*args)
+
+    call.compiled = compiled
+    return call
+
+
+# -- exp -----------------------------------------------------------------------------
+# The library's exp is called for one number at a time; this one is vectorised. With
+# n = round(x / ln 2) and r = x - n ln 2, exp(x) = 2^n exp(r), and exp(r) - 1 - r is r^2
+# times a polynomial, fitted at Chebyshev's nodes for |r| <= ln 2 / 2. Its terms are paired
+# (Estrin), as a chain of them would wait for each. 1 ulp; expm1 likewise. [1]_
+#
+# .. [1] W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.
+
+
+def exp(x):
+    return np.exp(x)  # what runs where compiling is switched off
+
+
+def expm1(x):
+    return np.expm1(x)
+
+
+@exactly
+def parts64(x):
+    """exp(r) - 1 and 2^n"""
+    x = min(max(x, -708.0), 709.0)
+    t = x * 1.4426950408889634 + 6755399441055744.0  # 1.5 * 2**52: rounds to n, which
+    n = t - 6755399441055744.0  # is in the lowest bits of t
+    r = x - n * 6.93147180369123816490e-01  # ln 2 in two parts
+    r -= n * 1.90821492927058770002e-10
+    s = r * r
+    a = (0.5 + 0.16666666666666669 * r) + (
+        0.04166666666662413 + 0.008333333333330062 * r
+    ) * s
+    b = (0.0013888888917213717 + 0.00019841269863053618 * r) + (
+        2.4801521295954376e-05 + 2.7557268459997064e-06 * r
+    ) * s
+    b += (2.7620088445409746e-07 + 2.510038549551032e-08 * r) * (s * s)
+    bits = (np.float64(t).view(np.int64) << np.int64(52)) + np.int64(1023 << 52)
+    return r + s * (a + b * (s * s)), np.int64(bits).view(np.float64)
+
+
+f = np.float32  # literals are float64, and would make everything so
+ONE, LOW, HIGH = f(1), f(-87), f(88)
+LOG2E, ROUND, LN2A, LN2B = (
+    f(1.44269504),
+    f(12582912.0),
+    f(0.693359375),
+    f(-2.1219444e-4),
+)
+C0, C1, C2 = f(0.5), f(0.16666576989698775), f(0.041666554617204574)
+C3, C4 = f(0.008363179052722578), f(0.0013926183587713496)
+
+
+@exactly
+def parts32(x):
+    x = min(max(x, LOW), HIGH)
+    t = x * LOG2E + ROUND
+    n = t - ROUND
+    r = x - n * LN2A
+    r -= n * LN2B
+    s = r * r
+    bits = (f(t).view(np.int32) << np.int32(23)) + np.int32(127 << 23)
+    return r + s * ((C0 + C1 * r) + s * ((C2 + C3 * r) + s * C4)), np.int32(bits).view(
+        f
+    )
+
+
+@overload(exp, jit_options=EXACTLY)
+def exp_of_dtype(x):
+    def single(x):
+        p, power = parts32(x)
+        return (ONE + p) * power
+
+    def double(x):
+        p, power = parts64(x)
+        return (1.0 + p) * power
+
+    return single if x == types.float32 else double
+
+
+@overload(expm1, jit_options=EXACTLY)
+def expm1_of_dtype(x):
+    def single(x):
+        p, power = parts32(x)
+        return (power - ONE) + power * p
+
+    def double(x):
+        p, power = parts64(x)
+        return (power - 1.0) + power * p
+
+    return single if x == types.float32 else double
+
+
+# -- activations ---------------------------------------------------------------------
+# Each has a branch in both functions: the value y = f(z), and from y the slope dy / dz.
+
+LOGISTIC, TANH, RELU, IDENTITY = range(len(ACTIVATIONS))
+
+
+@kernel
+def activate(code, Z, b):
+    """Z (B, n_out) <- f(Z + b)"""
+    one = Z.dtype.type(1)
+    for j in range(Z.shape[0]):
+        z = Z[j]
+        if code == LOGISTIC:
+            for i in range(z.size):
+                z[i] = one / (one + exp(-(z[i] + b[i])))
+        elif code == TANH:
+            for i in range(z.size):
+                e = expm1((z[i] + b[i]) * (one + one))
+                z[i] = e / (e + (one + one))
+        elif code == RELU:
+            for i in range(z.size):
+                z[i] = max(z[i] + b[i], one - one)  # nan stays nan
+        elif code == IDENTITY:
+            for i in range(z.size):
+                z[i] += b[i]
+
+
+@kernel
+def differentiate(code, Y, dY, db):
+    """dY (B, n_out) <- dY * f'(Z), and db (n_out,) <- its sum over the rows"""
+    one = Y.dtype.type(1)
+    db[:] = 0
+    for j in range(Y.shape[0]):
+        y, d = Y[j], dY[j]
+        if code == LOGISTIC:
+            for i in range(y.size):
+                d[i] *= y[i] * (one - y[i])
+                db[i] += d[i]
+        elif code == TANH:
+            for i in range(y.size):
+                d[i] *= (one - y[i]) * (one + y[i])
+                db[i] += d[i]
+        elif code == RELU:
+            for i in range(y.size):
+                d[i] = d[i] if y[i] > 0 else one - one
+                db[i] += d[i]
+        elif code == IDENTITY:
+            for i in range(y.size):
+                db[i] += d[i]
+
+
+# -- the loss ------------------------------------------------------------------------
+# Classes are few, rows are many: in here scores are columns, which vectorises.
+
+
+@kernel
+def softmax(S, columns, top, norm):
+    """columns (K, B) <- exp(S^T - top), top (B,) being the largest score of each row of
+    S (B, K), and norm (B,) what the softmax divides by, which is at least 1."""
+    B, K = S.shape
+    for j in range(B):
+        top[j] = S[j, 0]
+        norm[j] = 0
+    for k in range(K):
+        column = columns[k]
+        for j in range(B):
+            column[j] = S[j, k]
+            top[j] = max(top[j], column[j])
+    for k in range(K):
+        column = columns[k]
+        for j in range(B):
+            e = exp(column[j] - top[j])
+            column[j] = e
+            norm[j] += e
+
+
+@kernel
+def cross_entropy(S, dS, columns, y, w, top, norm):
+    """The loss sum_j w_j CE_j for scores S (B, K), and its slope dS.
+
+    With p = softmax of a row, CE = -log p_y and d CE / d S_k = p_k - [k = y].
+    """
+    B, K = S.shape
+    softmax(S, columns, top, norm)
+    loss = 0.0
+    for j in range(B):
+        loss += w[j] * (np.log(norm[j]) + (top[j] - S[j, y[j]]))
+        norm[j] = w[j] / norm[j]
+    for k in range(K):
+        column = columns[k]
+        for j in range(B):
+            dS[j, k] = column[j] * norm[j]
+    for j in range(B):
+        dS[j, y[j]] -= w[j]
+    return loss
+
+
+# -- layers --------------------------------------------------------------------------
+
+
+@kernel
+def coef_of(P, layout, layer):
+    n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
+    start = layout.starts[layer]
+    return P[start : start + n_in * n_out].reshape(n_in, n_out)
+
+
+@kernel
+def intercept_of(P, layout, layer):
+    at = layout.sizes.size - 1 + layer
+    return P[layout.starts[at] : layout.starts[at + 1]]
+
+
+@kernel
+def units_of(Y, layout, layer, B):
+    """The part of Y that holds a layer's activations, (B, n_out)."""
+    first = layout.sizes.size - 1
+    start = (layout.starts[first + layer] - layout.starts[first]) * B
+    n_out = layout.sizes[layer + 1]
+    return Y[start : start + n_out * B].reshape(B, n_out)
+
+
+def take_rows(X, order, start, B, room):
+    """Rows order[start : start + B] of X, or start : start + B without an order."""
+    if isinstance(X, tuple):
+        return take_sparse(X, order, start, B, room)
+    return take_dense(X, order, start, B, room)
+
+
+def take_dense(X, order, start, B, room):
+    if order.size == 0:
+        return X[start : start + B]
+    for j in range(B):
+        row, x = room.rows[j], X[order[start + j]]
+        for i in range(x.size):
+            row[i] = x[i]
+    return room.gathered[:B]
+
+
+def take_sparse(X, order, start, B, room):
+    data, indices, indptr = X
+    return data, indices, indptr, order[start : start + B]
+
+
+def multiply(X, W, Z):
+    """Z (B, n_out) <- X W"""
+    if isinstance(X, tuple):
+        multiply_sparse(X, W, Z)
+    else:
+        multiply_dense(X, W, Z)
+
+
+def multiply_dense(X, W, Z):
+    np.dot(X, W, Z)
+
+
+def multiply_sparse(X, W, Z):
+    data, indices, indptr, rows = X
+    Z[:] = 0
+    for j in range(rows.size):
+        z = Z[j]
+        for at in range(indptr[rows[j]], indptr[rows[j] + 1]):
+            x, w = data[at], W[indices[at]]
+            for i in range(z.size):
+                z[i] += x * w[i]
+
+
+def multiply_back(X, dZ, dW):
+    """dW (n_in, n_out) <- X^T dZ"""
+    if isinstance(X, tuple):
+        multiply_back_sparse(X, dZ, dW)
+    else:
+        multiply_back_dense(X, dZ, dW)
+
+
+def multiply_back_dense(X, dZ, dW):
+    np.dot(X.T, dZ, dW)
+
+
+def multiply_back_sparse(X, dZ, dW):
+    data, indices, indptr, rows = X
+    dW[:] = 0
+    for j in range(rows.size):
+        z = dZ[j]
+        for at in range(indptr[rows[j]], indptr[rows[j] + 1]):
+            x, w = data[at], dW[indices[at]]
+            for i in range(z.size):
+                w[i] += x * z[i]
+
+
+def is_sparse(X):
+    return isinstance(X, types.BaseTuple)
+
+
+@overload(take_rows, jit_options=KERNEL)
+def take_rows_of_type(X, order, start, B, room):
+    return take_sparse if is_sparse(X) else take_dense
+
+
+@overload(multiply, jit_options=KERNEL)
+def multiply_of_type(X, W, Z):
+    return multiply_sparse if is_sparse(X) else multiply_dense
+
+
+@overload(multiply_back, jit_options=KERNEL)
+def multiply_back_of_type(X, dZ, dW):
+    return multiply_back_sparse if is_sparse(X) else multiply_back_dense
+
+
+@kernel
+def forward(X, B, P, layout, room):
+    """All layers' activations, into room.Y: Y = f(A W + b), A the layer's input."""
+    for layer in range(layout.codes.size):
+        W, Z = coef_of(P, layout, layer), units_of(room.Y, layout, layer, B)
+        if layer == 0:
+            multiply(X, W, Z)
+        else:
+            np.dot(units_of(room.Y, layout, layer - 1, B), W, Z)
+        activate(layout.codes[layer], Z, intercept_of(P, layout, layer))
+
+
+@kernel
+def backward(X, B, P, D, layout, room):
+    """The gradient D, from the last layer's dY in room.dY.
+
+    dZ = f'(Z) dY; dW = A^T dZ; db = dZ; and dA = dZ W^T is the layer before's dY. Over
+    rows the gradients add up, which the products do by themselves.
+    """
+    for layer in range(layout.codes.size - 1, -1, -1):
+        Y, dY = units_of(room.Y, layout, layer, B), units_of(room.dY, layout, layer, B)
+        dW = coef_of(D, layout, layer)
+        differentiate(layout.codes[layer], Y, dY, intercept_of(D, layout, layer))
+        if layer == 0:
+            multiply_back(X, dY, dW)
+        else:
+            np.dot(units_of(room.Y, layout, layer - 1, B).T, dY, dW)
+            dA = units_of(room.dY, layout, layer - 1, B)
+            np.dot(dY, coef_of(P, layout, layer).T, dA)
+
+
+# -- the step ------------------------------------------------------------------------
+
+
+@kernel
+def add(G, D):
+    """G <- G + D"""
+    for i in range(G.size):
+        G[i] += D[i]
+
+
+@kernel
+def move(P, G, V, rate, momentum, decay, nesterov):
+    """V <- momentum V - rate (G + decay P); P <- P + V, or as far as V will have
+    carried it (Nesterov). Returns |P|^2 before."""
+    squares = P.dtype.type(0)
+    for i in range(P.size):
+        p = P[i]
+        squares += p * p
+        step = rate * (G[i] + decay * p)
+        v = momentum * V[i] - step
+        V[i] = v
+        P[i] = p + (momentum * v - step if nesterov else v)
+    return squares
+
+
+@kernel
+def take_targets(y, sample_weight, order, start, B, scale, room):
+    for j in range(B):
+        row = order[start + j] if order.size else start + j
+        room.y[j] = y[row]
+        room.w[j] = sample_weight[row] * scale if sample_weight.size else scale
+
+
+# -- entry points --------------------------------------------------------------------
+
+
+@entry
+def train(
+    X, y, sample_weight, order, start, stop, batch_size, part_size, layout, P, V, G, D,
+    room, rate, momentum, nesterov, decay, total_weight,
+):  # fmt: skip
+    """Take the steps of an epoch, from row `start` of it to `stop` or soon after.
+
+    A batch passes through in parts of part_size rows, whose gradients add up in G, and
+    a call may end between two of them: the next one goes on at the row returned.
+
+    order : (N,) the rows of the epoch, or empty where they come as they lie.
+    sample_weight : (N,), or empty for 1.
+    P, V, G, D : (n_params,) parameters, velocities, the batch's gradient so far, and a
+        part's; all change. D may be G where every batch is one part.
+    rate, momentum, nesterov : of the step.
+    decay : alpha / total_weight.
+
+    Returns the next row and what these rows add to the mean of J over the epoch. With S
+    the total weight of N rows s_i, a step over B rows, of a batch size b, follows
+
+        (N / (b S)) sum_i s_i grad CE_i  +  (B / b) decay W
+    """
+    T = P.dtype.type
+    N, n_weights = y.size, layout.starts[layout.codes.size]
+    scale = N / (batch_size * total_weight)
+    loss = 0.0
+    while start < stop:
+        first = start // batch_size * batch_size
+        last = min(first + batch_size, N)
+        B = min(part_size, last - start)
+        gradient = G if start == first else D
+        rows = take_rows(X, order, start, B, room)
+        take_targets(y, sample_weight, order, start, B, scale, room)
+        forward(rows, B, P, layout, room)
+        S = units_of(room.Y, layout, layout.codes.size - 1, B)  # (B, K)
+        dS = units_of(room.dY, layout, layout.codes.size - 1, B)
+        columns = room.columns[: S.size].reshape(S.shape[1], B)
+        ce = cross_entropy(S, dS, columns, room.y, room.w, room.top, room.norm)
+        loss += ce * batch_size / N
+        backward(rows, B, P, gradient, layout, room)
+        if start > first:
+            add(G, D)
+        start += B
+        if start == last:
+            share = (last - first) / batch_size
+            squares = move(
+                P[:n_weights], G[:n_weights], V[:n_weights],
+                T(rate), T(momentum), T(share * decay), nesterov,
+            )  # fmt: skip
+            move(
+                P[n_weights:], G[n_weights:], V[n_weights:],
+                T(rate), T(momentum), T(0), nesterov,
+            )  # fmt: skip
+            loss += 0.5 * decay * squares * (last - first) / N
+    return start, loss
+
+
+SCORES, PROBABILITIES, LOG_PROBABILITIES = range(3)
+
+
+@entry
+def score(X, order, start, layout, P, room, kind, out):
+    """out (B, K) <- scores of the rows from `start`, or their softmax or its logarithm.
+
+    Returns whether all scores are finite. The first of the largest scores is the first
+    of the largest probabilities, too, though rounding may make others as large.
+    """
+    B, K = out.shape
+    forward(take_rows(X, order, start, B, room), B, P, layout, room)
+    S = units_of(room.Y, layout, layout.codes.size - 1, B)  # (B, K)
+    finite = True
+    for j in range(B):
+        for k in range(K):
+            out[j, k] = S[j, k]
+            finite &= np.isfinite(S[j, k])
+    if kind == SCORES:
+        return finite
+    top, norm = room.top, room.norm
+    columns = room.columns[: S.size].reshape(K, B)
+    softmax(S, columns, top, norm)
+    for j in range(B):
+        p = out[j]
+        if kind == LOG_PROBABILITIES:
+            log_norm = np.log(norm[j])
+            for k in range(K):
+                p[k] = (p[k] - top[j]) - log_norm
+        else:
+            best = 0
+            while S[j, best] < top[j]:
+                best += 1
+            for k in range(K):
+                p[k] = columns[k, j] / norm[j]
+            for k in range(best):
+                if p[k] == p[best]:
+                    p[k] = np.nextafter(p[k], S.dtype.type(0))
+    return finite

@@ -1,0 +1,56 @@
+"""Scores and probabilities of any number of rows, in blocks.
+
+Memory does not grow with the rows: one block a thread is all there is. Blocks go to as
+many threads as BLAS may use, and give the same numbers however many there are.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ._network import as_rows
+from ._threads import blas_limit, call
+
+BLOCK_NUMBERS = 2**17  # activations of a block: about a megabyte
+
+
+def map_blocks(function, kind, X, architecture, params):
+    """[function(rows, values)] of each block: rows a slice, values (B, n_classes) what
+    `kind` names: "scores", "probabilities" or "log_probabilities".
+
+    X : (n, n_features), dense or CSR, in the precision of params.
+
+    Raises
+    ------
+    ValueError
+        Where scores are not finite.
+    """
+    from . import _kernels  # the compiler is loaded where it is first needed
+
+    n_rows = X.shape[0]
+    block = max(BLOCK_NUMBERS // architecture.n_units, 64)
+    data, layout = as_rows(X), architecture.layout
+    is_sparse = isinstance(data, tuple)
+    order = np.arange(n_rows if is_sparse else 0)
+    flops = architecture.flops(min(block, n_rows), is_sparse)
+    code = getattr(_kernels, kind.upper())
+
+    def of_block(start):
+        rows = slice(start, min(start + block, n_rows))
+        size = rows.stop - start
+        room = architecture.make_room(size, X, gather=False)
+        values = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
+        args = data, order, start, layout, params, room, code, values
+        if not call(flops, _kernels.score, *args):
+            raise ValueError(
+                f"The network's scores of rows {start} to {rows.stop - 1} are not "
+                f"finite in {X.dtype}: the features are too large for it. Scale them "
+                "(StandardScaler) before fit and predict."
+            )
+        return function(rows, values)
+
+    starts = range(0, n_rows, block)
+    if len(starts) == 1:
+        return [of_block(0)]
+    with ThreadPoolExecutor(min(blas_limit(), len(starts))) as threads:
+        return list(threads.map(of_block, starts))
