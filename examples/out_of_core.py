@@ -113,7 +113,8 @@ def main():
                 in_memory_accuracy, folder, n_val, args.epochs
             ).result()
 
-        make_network(ALPHA, max_iter=1).fit(np.eye(N_CLASSES), range(N_CLASSES))
+        few = np.eye(N_CLASSES, N_FEATURES, dtype=np.float32)
+        make_network(ALPHA, max_iter=1).fit(few, range(N_CLASSES)).predict(few)
         limit = allocated() + int(args.limit * 1e6)
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

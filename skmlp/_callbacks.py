@@ -44,8 +44,8 @@ class EpochCallbacks:
         self._end(self.context, attributes)
 
     def _end(self, context, attributes):
-        """attributes : callable() -> dict of what makes a copy of the estimator predict;
-        called only for a callback that asks for it."""
+        """attributes : callable() -> dict of what makes a copy of the estimator
+        predict; called only for a callback that asks for it."""
         return context.call_on_fit_task_end(
             estimator=self.estimator,
             reconstruction_attributes=attributes,

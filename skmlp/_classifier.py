@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._advice import advice, stacklevel
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._input import (
     check_rows,
@@ -37,6 +38,7 @@ STORED = (
     "best_score",
     "best_iter",
     "n_no_improvement",
+    "has_left_plateau",
 )
 CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
 
@@ -303,8 +305,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if stored is not None and stored.get("format", 1) != FORMAT:
             raise ValueError(
                 "This MomentumMLPClassifier was saved by another version of skmlp (in "
-                f"format {stored.get('format', 1)!r}; this version reads {FORMAT}). Fit "
-                "it again, or load it with the version that saved it (format 1: 0.1.0)."
+                f"format {stored.get('format', 1)!r}; this version reads {FORMAT}). "
+                "Fit it again, or load it with the version that saved it (format 1: "
+                "0.1.0)."
             )
         super().__setstate__(state)
         if stored is not None:
@@ -369,20 +372,20 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         )
         with undrawn_on_error(self):
             state = draft._start_state(data.X.dtype, continuing)
-            data, validation = draft._watched_data(data, given, state.seed)
-            task = draft._make_task(
-                data, state, self.max_iter, state.n_iter + self.max_iter
-            )
-            task.validation, task.early_stopping = validation, self.early_stopping
+            task = draft._make_task(data, given, state, self.max_iter)
+            del state  # of which the task has the only one, and lets it go
             self._train(draft, task, callbacks)
-        if self.early_stopping and self.stop_reason_ == "max_iter":
-            warnings.warn(
+        said = advice(task, getattr(self, "feature_names_in_", None))
+        if said is None and self.early_stopping and self.stop_reason_ == "max_iter":
+            left = task.state.has_left_plateau
+            said = (
                 f"early_stopping=True did not stop the training within max_iter="
-                f"{self.max_iter} epochs. Raise max_iter, or continue with "
-                "warm_start=True.",
-                ConvergenceWarning,
-                stacklevel=2,
+                f"{self.max_iter} epochs"
+                f"{'' if left else ', in which it got hardly better than chance'}. "
+                "Raise max_iter, or continue with warm_start=True."
             )
+        if said is not None:
+            warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -423,7 +426,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         )
         with undrawn_on_error(self):
             state = draft._start_state(data.X.dtype, continuing)
-            self._train(draft, draft._make_task(data, state, 1, self.max_iter))
+            task = draft._make_task(data, None, state, 1)
+            if task.learning_rate == "cosine":  # how far it would fall is not known
+                task.learning_rate = "constant"
+            del state
+            self._train(draft, task)
         return self
 
     def _check_partial_fit(self, classes):
@@ -533,7 +540,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             **{name: stored[name] for name in STORED},
         )
 
-    def _make_task(self, data, state, n_epochs, horizon):
+    def _make_task(self, data, given, state, n_epochs):
+        data, validation = self._watched_data(data, given, state.seed)
         n_samples = data.X.shape[0]
         batch_size = 200 if self.batch_size == "auto" else self.batch_size
         return Task(
@@ -543,8 +551,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             sample_weight=data.sample_weight,
             state=state,
             n_epochs=n_epochs,
-            horizon=horizon,
-            batch_size=n_samples if batch_size is None else min(batch_size, n_samples),
+            batch_size=min(int(batch_size or n_samples), n_samples),
             alpha=self.alpha,
             learning_rate=self.learning_rate,
             learning_rate_init=self.learning_rate_init,
@@ -555,6 +562,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
             verbose=bool(self.verbose),
+            validation=validation,
+            early_stopping=self.early_stopping,
         )
 
     def _train(self, draft, task, callbacks=None):

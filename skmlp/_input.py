@@ -1,4 +1,4 @@
-"""What a user hands over, checked and encoded: rows, labels, weights, validation data."""
+"""What a user hands over, checked and encoded: rows, labels, weights."""
 
 import hashlib
 import inspect
@@ -90,7 +90,7 @@ def encode(y, classes, name):
     """Indices of y's labels in classes, whatever the two dtypes are.
 
     Labels are looked up as Python's objects, which are equal across dtypes (1 and 1.0)
-    and never cut short or wrapped around; dates and durations in the finer of their units.
+    and never cut short or wrapped around; dates in the finer of their units.
     """
     y = np.asarray(y)
     known, labels = classes.tolist(), y
@@ -179,9 +179,9 @@ def keep_out(data, fraction, seed):
         )
     except ValueError as error:
         raise ValueError(
-            f"A stratified validation_fraction={fraction} of {n_rows} samples cannot be "
-            f"kept out for early stopping: {error} Pass X_val and y_val to fit, choose "
-            "another validation_fraction, or watch the training data with "
+            f"A stratified validation_fraction={fraction} of {n_rows} samples cannot "
+            f"be kept out for early stopping: {error} Pass X_val and y_val to fit, "
+            "choose another validation_fraction, or watch the training data with "
             "validation_fraction=None."
         ) from error
     return data.rows(train_rows), data.rows(val_rows)

@@ -1,8 +1,8 @@
 """All that is compiled, and nothing else: plain Python that Numba translates.
 
 Samples in rows, as scikit-learn has them: a layer's activations are Y (B, n_out), for
-the B rows that pass through the network at a time, and W (n_in, n_out). X (N, n_features)
-is dense or the tuple (data, indices, indptr) of a CSR matrix.
+the B rows that pass through the network at a time, and W is (n_in, n_out). X is dense,
+(N, n_features), or the tuple (data, indices, indptr) of a CSR matrix.
 
 The entry points, at the end, are ``train`` and ``score``. With NUMBA_DISABLE_JIT=1
 everything here runs as it stands, slowly.
@@ -10,6 +10,7 @@ everything here runs as it stands, slowly.
 
 import pickle
 import warnings
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -18,11 +19,13 @@ from numba.extending import overload
 from ._network import ACTIVATIONS
 
 # error_model="numpy": with Python's, a division checks for zero, and no loop that has
-# one is vectorised. nogil: other threads run meanwhile. "contract" lets a * b + c be one
-# instruction. Sums need "reassoc" to be vectorised, but it would undo the rounding steps
-# of exp; flags that assume away nan and inf would hide a training that diverges.
-HOW = {"error_model": "numpy", "nogil": True}
-EXACTLY = {"fastmath": {"contract"}, "forceinline": True, **HOW}
+# one is vectorised. nogil: other threads run meanwhile. forceinline: what is called
+# exists twice else, on its own and compiled with its caller, and which of them runs
+# depends on whether the cache had it; they differ in the last bit. "contract" lets
+# a * b + c be one instruction. Sums need "reassoc" to be vectorised; it would undo the
+# rounding of exp. Flags that assume away nan and inf would hide what diverges.
+HOW: Any = {"error_model": "numpy", "nogil": True}
+EXACTLY: Any = {"fastmath": {"contract"}, "forceinline": True, **HOW}
 KERNEL = EXACTLY | {"fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 exactly, kernel = njit(**EXACTLY), njit(**KERNEL)
 
@@ -33,12 +36,7 @@ def entry(function):
     try:
         compiled = njit(cache=True, **HOW)(function)
     except RuntimeError:  # neither the package nor the home is a folder one can write
-        warnings.warn(
-            "skmlp compiles its training anew in every process, which takes seconds: "
-            "there is no folder to keep it in. Set NUMBA_CACHE_DIR to one.",
-            stacklevel=2,
-        )
-        return plain
+        compiled = plain
 
     def call(*args):
         try:
@@ -49,15 +47,15 @@ def entry(function):
             call.compiled = plain  # what was kept cannot be read: nothing has run yet
             return plain(*args)
 
-    call.compiled = compiled
+    call.compiled, call.is_kept = compiled, compiled is not plain
     return call
 
 
 # -- exp -----------------------------------------------------------------------------
 # The library's exp is called for one number at a time; this one is vectorised. With
 # n = round(x / ln 2) and r = x - n ln 2, exp(x) = 2^n exp(r), and exp(r) - 1 - r is r^2
-# times a polynomial, fitted at Chebyshev's nodes for |r| <= ln 2 / 2. Its terms are paired
-# (Estrin), as a chain of them would wait for each. 1 ulp; expm1 likewise. [1]_
+# times a polynomial, fitted at Chebyshev's nodes for |r| <= ln 2 / 2. Its terms are
+# paired (Estrin), as a chain of them would wait for each. 1 ulp; expm1 likewise. [1]_
 #
 # .. [1] W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.
 
@@ -514,3 +512,11 @@ def score(X, order, start, layout, P, room, kind, out):
                 if p[k] == p[best]:
                     p[k] = np.nextafter(p[k], S.dtype.type(0))
     return finite
+
+
+if not (train.is_kept and score.is_kept):
+    warnings.warn(
+        "skmlp compiles its training anew in every process, which takes seconds: there "
+        "is no folder to keep it in. Set NUMBA_CACHE_DIR to one.",
+        stacklevel=2,
+    )

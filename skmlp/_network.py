@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -107,8 +107,8 @@ class Architecture:
             found = [np.shape(part) for part in parts]
             if found != expected:
                 raise ValueError(
-                    f"{name} has the shapes {found}, but expected {expected}, those that "
-                    "the network was fitted with."
+                    f"{name} has the shapes {found}, but expected {expected}, those "
+                    "that the network was fitted with."
                 )
         return tuple(
             [np.asarray(a, dtype) for a in parts] for parts in (coefs, intercepts)
@@ -130,15 +130,13 @@ class Architecture:
         an order of their own."""
         dtype, width = X.dtype, self.layer_sizes[0] if gather else 0
         rows = np.empty((n_rows, width), dtype)
-        gathered = rows.view()
-        gathered.flags.writeable = False
         return Room(
             *(np.empty(self.n_units * n_rows, dtype) for _ in range(2)),
             np.empty(self.layer_sizes[-1] * n_rows, dtype),
             np.empty(n_rows, np.int64),
             *(np.empty(n_rows, dtype) for _ in range(3)),
             rows,
-            gathered,
+            read_only(rows),
         )
 
 
@@ -149,16 +147,19 @@ def address_of(array):
     return array.__array_interface__["data"][0]
 
 
+# What was read-only and what was not are two types to the compiler, and so would be two
+# compilations: all that it only reads is read-only.
+
+
+def read_only(array):
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def as_rows(X):
-    """X (n, n_features) as compiled code wants it, so that there is one version of
-    that: dense a read-only view, CSR a tuple (data, indices, indptr)."""
-    rows: Any
+    """X (n, n_features) as compiled code reads it: dense or (data, indices, indptr)."""
     if isinstance(X, np.ndarray):
-        rows = X.view()
-        rows.flags.writeable = False
-        return rows
-    parts = X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64)
-    rows = tuple(part.view() for part in parts)
-    for part in rows:
-        part.flags.writeable = False
-    return rows
+        return read_only(X)
+    indices, indptr = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64)
+    return read_only(X.data), read_only(indices), read_only(indptr)

@@ -5,10 +5,11 @@ many threads as BLAS may use, and give the same numbers however many there are.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
-from ._network import as_rows
+from ._network import as_rows, read_only
 from ._threads import blas_limit, call
 
 BLOCK_NUMBERS = 2**17  # activations of a block: about a megabyte
@@ -31,7 +32,7 @@ def map_blocks(function, kind, X, architecture, params):
     block = max(BLOCK_NUMBERS // architecture.n_units, 64)
     data, layout = as_rows(X), architecture.layout
     is_sparse = isinstance(data, tuple)
-    order = np.arange(n_rows if is_sparse else 0)
+    order = read_only(np.arange(n_rows if is_sparse else 0))
     flops = architecture.flops(min(block, n_rows), is_sparse)
     code = getattr(_kernels, kind.upper())
 
@@ -50,7 +51,10 @@ def map_blocks(function, kind, X, architecture, params):
         return function(rows, values)
 
     starts = range(0, n_rows, block)
-    if len(starts) == 1:
-        return [of_block(0)]
-    with ThreadPoolExecutor(min(blas_limit(), len(starts))) as threads:
-        return list(threads.map(of_block, starts))
+    if len(starts) > 1 and (limit := blas_limit()) > 1:
+        with (
+            suppress(RuntimeError),  # the system gives no more threads
+            ThreadPoolExecutor(min(limit, len(starts))) as threads,
+        ):
+            return list(threads.map(of_block, starts))
+    return [of_block(start) for start in starts]

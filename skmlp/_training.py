@@ -15,11 +15,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ._network import Architecture, as_rows
+from ._advice import diverged
+from ._network import Architecture, as_rows, read_only
 from ._prediction import map_blocks
 from ._schedules import SMALLEST_RATE, scheduled_rate
 from ._threads import call
@@ -55,6 +57,7 @@ class State:
     best_iter: int = 0
     best_params: np.ndarray | None = None  # with early stopping alone
     n_no_improvement: int = 0
+    has_left_plateau: bool = False  # the loss was once clearly better than chance
     stop_reason: str = ""
 
     @property
@@ -98,7 +101,6 @@ class Task:
     learning_rate: str = "constant"
     learning_rate_init: float = 0.2
     power_t: float = 0.5
-    horizon: int = 1  # epochs over which "cosine" falls to 0
     momentum: float = 0.9
     nesterovs_momentum: bool = False
     shuffle: bool = True
@@ -114,7 +116,24 @@ class Task:
             self.total_weight = float(self.X.shape[0])
         else:
             self.total_weight = float(self.sample_weight.sum())
-        self.decay = self.alpha / self.total_weight
+        self.decay = float(self.alpha) / self.total_weight
+
+    def penalty(self, params):
+        """alpha / (2 S) |W|^2"""
+        weights = params[: self.architecture.n_weights]
+        return 0.5 * self.decay * float(np.einsum("i,i", weights, weights))
+
+    @cached_property
+    def class_weights(self):
+        """The total weight of each class that occurs."""
+        weights = np.bincount(self.y, self.sample_weight)
+        return weights[weights > 0]
+
+    @cached_property
+    def chance_loss(self):
+        """The loss of always predicting the class frequencies."""
+        frequencies = self.class_weights / self.total_weight
+        return float(-(frequencies * np.log(frequencies)).sum())
 
     @property
     def is_shuffled(self):
@@ -127,7 +146,7 @@ class Task:
             self.learning_rate,
             self.learning_rate_init,
             epoch=self.state.n_iter,
-            horizon=self.horizon,
+            horizon=self.last_epoch,
             weight_seen=self.state.weight_seen,
             power_t=self.power_t,
             factor=self.state.rate_factor,
@@ -154,8 +173,8 @@ class Task:
 def train(task, begin_epoch=None, end_epoch=None):
     """Train a task to its end; its `state` is always that of its last complete epoch.
 
-    ``begin_epoch()`` and ``end_epoch(state)`` are called around each epoch; a true answer
-    of the latter stops.
+    ``begin_epoch()`` and ``end_epoch(state)`` are called around each epoch; a true
+    answer of the latter stops.
     """
     arrays = Arrays(task)
     while not is_finished(task):
@@ -190,17 +209,21 @@ class Arrays:
     def __init__(self, task):
         architecture, X, batch_size = task.architecture, task.X, task.batch_size
         self.rows, self.layout = as_rows(X), architecture.layout
-        self.weight = np.empty(0) if task.sample_weight is None else task.sample_weight
+        self.y = read_only(task.y)
+        weight = np.empty(0) if task.sample_weight is None else task.sample_weight
+        self.weight = read_only(weight)
         is_sparse = isinstance(self.rows, tuple)
         self.n_rows = X.shape[0]
-        self.order = np.arange(self.n_rows if is_sparse else 0)
+        self.order = read_only(np.arange(self.n_rows if is_sparse else 0))
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
         self.params, self.velocity = (
             task.state.params.copy(),
             task.state.velocity.copy(),
         )
         self.gradient = self.part_gradient = np.empty_like(self.params)
-        self.part_size = part_size(architecture, batch_size)
+        row_numbers = 2 * architecture.n_units + (0 if is_sparse else X.shape[1])
+        n_parts = math.ceil(batch_size / max(PART_NUMBERS // row_numbers, 32))
+        self.part_size = math.ceil(batch_size / n_parts)
         if self.part_size < batch_size:
             self.part_gradient = np.empty_like(self.params)
         gather = task.is_shuffled and not is_sparse
@@ -221,14 +244,7 @@ class Arrays:
         if self.generator is not None:
             # Seeded anew in each epoch, which is far quicker than making another.
             self.generator.seed(seed % 2**32)
-            self.order = self.generator.permutation(self.n_rows)
-
-
-def part_size(architecture, batch_size):
-    """Rows of a batch that pass through the network at a time, in equal parts."""
-    row_numbers = architecture.layer_sizes[0] + 2 * architecture.n_units
-    n_parts = math.ceil(batch_size / max(PART_NUMBERS // row_numbers, 32))
-    return math.ceil(batch_size / n_parts)
+            self.order = read_only(self.generator.permutation(self.n_rows))
 
 
 def run_epoch(task, arrays):
@@ -237,28 +253,18 @@ def run_epoch(task, arrays):
 
     arrays.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
     rate, start, loss = task.rate, 0, 0.0
-    while start < len(task.y):
+    while start < arrays.n_rows:
         start, part = call(
             arrays.flops, _kernels.train,
-            arrays.rows, task.y, arrays.weight, arrays.order,
-            start, min(start + arrays.rows_a_call, len(task.y)),
+            arrays.rows, arrays.y, arrays.weight, arrays.order,
+            start, min(start + arrays.rows_a_call, arrays.n_rows),
             task.batch_size, arrays.part_size, arrays.layout,
             arrays.params, arrays.velocity, arrays.gradient, arrays.part_gradient,
-            arrays.room, rate, float(task.momentum), task.nesterovs_momentum,
-            task.decay, task.total_weight,
+            arrays.room, float(rate), float(task.momentum),
+            bool(task.nesterovs_momentum), task.decay, task.total_weight,
         )  # fmt: skip
         loss += part
     return loss
-
-
-def diverged(task):
-    return ValueError(
-        f"Training diverged in epoch {task.state.n_iter + 1}: the loss or the weights "
-        f"are no longer finite, with learning_rate_init={task.learning_rate_init!r} "
-        f"(this epoch's rate: {task.rate:.3g}) and momentum={task.momentum!r}. Try a "
-        "smaller learning_rate_init, a smaller momentum, or features scaled to "
-        "similar ranges (StandardScaler)."
-    )
 
 
 def advance(task, loss, params, velocity):
@@ -270,6 +276,9 @@ def advance(task, loss, params, velocity):
     state.params, state.velocity = params, velocity
     state.n_iter, state.n_new = old.n_iter + 1, old.n_new + 1
     state.weight_seen = old.weight_seen + task.total_weight
+    if not old.has_left_plateau and task.early_stopping:
+        data_loss = loss - task.penalty(params)
+        state.has_left_plateau = data_loss <= 0.95 * task.chance_loss
     score, validation_loss = validate(task, state)
     recorded = task.validation is not None and task.validation.record
     state.validation_loss_curve.append(validation_loss if recorded else np.nan)
@@ -292,8 +301,7 @@ def validate(task, state):
         score = -loss
     if data.score is not None:
         score = float(data.score(state.params))
-    weights = state.params[: task.architecture.n_weights]
-    return score, loss + 0.5 * task.decay * float(np.square(weights).sum())
+    return score, loss + task.penalty(state.params)
 
 
 def mean_cross_entropy(architecture, params, data):
@@ -311,8 +319,13 @@ def mean_cross_entropy(architecture, params, data):
 
 def watch(task, state, score):
     """Count the epochs without improvement, as MLPClassifier does; keep the best
-    parameters; shrink an adaptive rate on a plateau."""
-    if score >= state.best_score + task.tol:
+    parameters; shrink an adaptive rate on a plateau.
+
+    Sigmoid networks begin with one, on which they do no better than chance: nobody is
+    stopped before the training has left it.
+    """
+    is_waiting = task.early_stopping and not state.has_left_plateau
+    if score >= state.best_score + task.tol or is_waiting:
         state.n_no_improvement = 0
     else:  # also where the score is nan
         state.n_no_improvement += 1

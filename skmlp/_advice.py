@@ -1,0 +1,148 @@
+"""What is said of a training that went wrong: what can be seen, and what to do."""
+
+import sys
+
+import numpy as np
+from scipy.sparse import issparse
+
+MOST_ROWS = 1000  # that are looked at
+
+
+def diverged(task):
+    """The error of a training whose numbers are no longer finite."""
+    return ValueError(
+        f"Training diverged in epoch {task.state.n_iter + 1}: the loss or the weights "
+        f"are no longer finite, with learning_rate_init={task.learning_rate_init!r} "
+        f"(this epoch's rate: {task.rate:.3g}), momentum={task.momentum!r} and "
+        f"alpha={task.alpha!r}. Try {remedy(task)}."
+    )
+
+
+def remedy(task):
+    if task.learning_rate_init * task.decay > 1:
+        # A step takes rate * decay of each weight away: more than all of it.
+        return (
+            f"a smaller alpha (divided by the total weight {task.total_weight:.6g} and "
+            f"times the rate it is {task.learning_rate_init * task.decay:.3g}, where "
+            "above 1 weights change their signs in every step) or a smaller "
+            "learning_rate_init"
+        )
+    return (
+        "a smaller learning_rate_init, a smaller momentum, or features scaled to "
+        "similar ranges (StandardScaler)"
+    )
+
+
+def advice(task, names):
+    """What to say of a training that ended at a loss no better than chance, or far
+    above it; None where nothing is wrong, or where no cause can be seen.
+
+    names : of the features, or None.
+    """
+    state, chance = task.state, task.chance_loss
+    if not state.n_new or len(task.class_weights) < 2:
+        return None
+    loss = state.loss_curve[-1]
+    exploded = loss > 10 * max(chance, 0.1)
+    data_loss = loss - task.penalty(state.params)
+    if not exploded and data_loss < 0.5 * chance:
+        return None
+    saturated = saturation(task, state.kept_params)
+    if not exploded and data_loss < 0.98 * chance and saturated < 0.99:
+        return None
+    cause = likely_cause(task, names, exploded, saturated > 0.9)
+    if cause is None:
+        return None
+    how = "far above" if exploded else "no better than" if loss > chance else "close to"
+    return (
+        f"The network has learned little: its loss, {loss:.4g}, is {how} that of "
+        f"always predicting the class frequencies, {chance:.4g}. Probably {cause}."
+    )
+
+
+def likely_cause(task, names, exploded, saturated):
+    column, largest = largest_scale(task.X)
+    if exploded and task.learning_rate_init * task.decay > 1:
+        return f"alpha={task.alpha!r} is too large. Try {remedy(task)}"
+    if largest > 10 and (exploded or saturated):
+        name = f"column {column}" if names is None else repr(str(names[column]))
+        return (
+            "the features are large or of very different scales (the largest standard "
+            f"deviation or mean is {largest:.3g}, of {name}). Scale them, with "
+            "StandardScaler in a pipeline"
+        )
+    if exploded or saturated:
+        return f"the steps were too large. Try {remedy(task)}"
+    if is_shrunken(task) and is_telling(task):
+        return (
+            f"the penalty is too strong for so little data: alpha={task.alpha!r} is "
+            f"divided by the total weight, {task.total_weight:.6g}. Try a smaller "
+            "alpha (with weights that add up to 1, one divided by the number of samples)"
+        )
+    return None
+
+
+def some_rows(X):
+    """At most MOST_ROWS of them, evenly spread."""
+    return X[:: -(-X.shape[0] // MOST_ROWS)]
+
+
+def saturation(task, params):
+    """Share of the first hidden layer's outputs, over the rows, that have no slope."""
+    architecture = task.architecture
+    if len(architecture.layer_sizes) < 3 or architecture.activation == "identity":
+        return 0.0
+    coefs, intercepts = architecture.unpack(params)
+    with np.errstate(all="ignore"):
+        Z = np.asarray(some_rows(task.X) @ coefs[0] + intercepts[0])
+    flat = {
+        "logistic": np.abs(Z) > 5,  # a slope of less than .007
+        "tanh": np.abs(Z) > 2.5,
+        "relu": (Z <= 0).all(axis=0),  # a unit that is off for every row
+    }
+    return float(flat[architecture.activation].mean())
+
+
+def largest_scale(X):
+    """The column of the largest standard deviation or mean, and that."""
+    rows = some_rows(X)
+    with np.errstate(all="ignore"):
+        mean = np.asarray(rows.mean(axis=0), np.float64).ravel()
+        square = rows.multiply(rows) if issparse(rows) else np.square(rows, dtype=float)
+        square = np.asarray(square.mean(axis=0), np.float64).ravel()
+        scale = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), np.abs(mean))
+    column = int(np.nanargmax(scale))
+    return column, float(scale[column])
+
+
+def is_telling(task):
+    """Whether a feature alone tells much of the class: by the share of its variance that
+    lies between classes, far beyond what chance would make it."""
+    rows, y = some_rows(task.X), some_rows(task.y)
+    rows = rows.toarray() if issparse(rows) else rows.astype(np.float64)
+    kinds, codes = np.unique(y, return_inverse=True)
+    indicator = np.eye(len(kinds))[codes]  # (n, K)
+    centred = rows - rows.mean(axis=0)
+    sums = indicator.T @ centred  # (K, n_features)
+    between = (sums**2 / indicator.sum(axis=0)[:, np.newaxis]).sum(axis=0)
+    share = (between / np.maximum((centred**2).sum(axis=0), 1e-300)).max()
+    freedom = len(y) - len(kinds)
+    return freedom > 0 and share * freedom > 20 * max(len(kinds) - 1, 1)
+
+
+def is_shrunken(task):
+    """Whether the penalty has left next to nothing of a layer's first weights."""
+    return task.alpha > 0 and any(
+        np.square(coef, dtype=np.float64).mean() < 0.01 * 2 / sum(coef.shape)
+        for coef in task.architecture.unpack(task.state.kept_params)[0]
+    )
+
+
+def stacklevel():
+    """For warnings.warn: the first caller outside of skmlp and scikit-learn's
+    decorators, however many of these there are."""
+    frame, level = sys._getframe(1), 1
+    ours = ("skmlp.", "sklearn.base", "sklearn.callback", "contextlib")
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(ours):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -1,0 +1,205 @@
+"""What is compiled: its arithmetic, and that a user never meets the compiler."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
+
+import skmlp
+from skmlp import MomentumMLPClassifier, _kernels
+from skmlp._network import ACTIVATIONS
+
+is_compiled = hasattr(_kernels.train, "compiled") and hasattr(
+    _kernels.train.compiled, "signatures"
+)
+needs_compiler = pytest.mark.skipif(not is_compiled, reason="compiling is off")
+
+
+def activated(name, values):
+    Z = np.tile(values, (3, 1))
+    _kernels.activate(ACTIVATIONS.index(name), Z, np.zeros(len(values), Z.dtype))
+    return Z[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_activations_are_right_to_a_few_roundings(dtype):
+    eps = np.finfo(dtype).eps
+    z = np.concatenate(
+        [np.linspace(-40, 40, 4001), np.geomspace(1e-12, 1, 200), [0.0, 1e4, -1e4]]
+    ).astype(dtype)
+    wide = z.astype(np.longdouble)
+    assert_allclose(
+        activated("logistic", z), 1 / (1 + np.exp(-wide)), rtol=4 * eps, atol=1e-37
+    )
+    assert_allclose(activated("tanh", z), np.tanh(wide), rtol=4 * eps)
+    assert_array_equal(activated("relu", z), np.maximum(z, 0))
+    assert_array_equal(activated("identity", z), z)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_stays_nan_and_nothing_else_becomes_it(name, dtype):
+    z = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 0, *range(6)], dtype)
+    assert_array_equal(np.isnan(activated(name, z)), np.isnan(z))
+
+
+def cross_entropy(scores, y, dtype=np.float64):
+    """Value and gradient for unweighted samples in rows."""
+    S = np.asarray(scores, dtype=dtype)
+    B, K = S.shape
+    dS, columns, top, norm = (
+        np.empty_like(S),
+        np.empty((K, B), dtype),
+        *np.empty((2, B), dtype),
+    )
+    w = np.full(B, 1 / B, dtype)
+    loss = _kernels.cross_entropy(S, dS, columns, np.array(y), w, top, norm)
+    return loss, dS
+
+
+def test_loss_by_hand():
+    """ln 2 for even odds; ln(1 + e^-1) and ln(1 + e) for odds of e to 1."""
+    value, gradient = cross_entropy([[3.0, 3.0]], [0])
+    assert_allclose(value, np.log(2), rtol=1e-15)
+    assert_allclose(gradient, [[-0.5, 0.5]], rtol=1e-15)
+    value, gradient = cross_entropy([[1.0, 0.0], [1.0, 0.0]], [0, 1])
+    assert_allclose(value, (0.31326168751822286 + 1.3132616875182228) / 2, rtol=1e-15)
+    assert_allclose(gradient[:, 0], [-0.13447071068499755, 0.36552928931500245])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_loss_is_stable_for_large_scores(dtype):
+    value, gradient = cross_entropy([[1e3, -1e3], [-1e3, 1e3]], [0, 0], dtype)
+    assert_allclose(value, 1e3, rtol=1e-6)  # (0 + 2000) / 2
+    assert_allclose(gradient, [[0.0, 0.0], [-0.5, 0.5]], atol=1e-6)
+
+
+def swapped(X):
+    return X.astype(X.dtype.newbyteorder())
+
+
+def read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def wide_indices(X):
+    X = csr_array(X)
+    return csr_array((X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_one_compilation_for_each_precision_and_storage(iris, dtype, tmp_path):
+    """Whatever the data came in: containers, layouts, byte orders, memory maps."""
+    X, y = iris[0].astype(dtype), iris[1]
+    np.save(tmp_path / "X.npy", X)
+    weights = [None, np.ones(150), read_only(np.ones(150)), np.ones(150, np.float32)]
+    containers = [
+        read_only, np.asfortranarray, swapped, pd.DataFrame, lambda X: X[::2],
+        lambda X: np.load(tmp_path / "X.npy", mmap_mode="r"), lambda X: X[:, ::-1],
+        csr_array, csr_matrix, csc_array, coo_array, wide_indices,
+    ]  # fmt: skip
+    for i, container in enumerate(containers):
+        rows = container(X)
+        labels = np.resize(y, rows.shape[0])
+        for batch_size in (None, 32):
+            mlp = MomentumMLPClassifier((5,), max_iter=1, batch_size=batch_size)
+            mlp.fit(rows, labels, sample_weight=np.resize(1.0, rows.shape[0]))
+            if rows.shape[0] == 150:
+                mlp.fit(rows, read_only(labels), sample_weight=weights[i % 4])
+            mlp.set_params(nesterovs_momentum=np.True_, alpha=np.float32(1), momentum=0)
+            mlp.fit(rows, labels).predict(rows)
+    for entry in (_kernels.train, _kernels.score):
+        kinds = {str(signature[0]) for signature in entry.compiled.signatures}
+        assert len(entry.compiled.signatures) == len(kinds) <= 4
+
+
+# -- in processes of their own --------------------------------------------------------
+
+PROGRAM = """
+import sys, time, warnings
+import numpy as np
+from skmlp import MomentumMLPClassifier
+assert "numba" not in sys.modules
+rng = np.random.RandomState(0)
+X, y = rng.normal(size=(90, 9)), np.arange(90) % 3
+mlp = MomentumMLPClassifier((40, 12), max_iter=5, batch_size=32, random_state=0)
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    mlp.fit(X, y).fit(X, y).predict(X)
+print(len(said), *(str(w.message)[:50] for w in said))
+print(mlp.predict_proba(X).sum(axis=0).tolist(), mlp.loss_)
+"""
+
+
+def start(folder=Path(skmlp.__file__).parent.parent, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": str(folder), **environment},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said_by(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert err == ""
+    return out.splitlines()
+
+
+@needs_compiler
+def test_what_was_compiled_is_kept_and_gives_the_same_numbers(tmp_path):
+    """Two processes compile at once from nothing; another finds what they left; and
+    what is cut short is compiled again. No bit differs, and nobody hears of it."""
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    both = [start(**environment) for _ in range(2)]
+    first, second = map(said_by, both)
+    assert first == second
+    assert first[0] == "0"
+    kept = sorted(tmp_path.rglob("*.nb*"))
+    assert {path.suffix for path in kept} == {".nbi", ".nbc"}
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert said_by(start(**environment)) == first
+    assert [path.stat().st_mtime_ns for path in kept] == times
+    for path in kept:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    assert said_by(start(**environment)) == first
+
+
+@needs_compiler
+def test_where_nothing_can_be_kept_it_is_said_once(tmp_path):
+    """As in a read-only installation without a home that can be written."""
+    package = tmp_path / "skmlp"
+    package.mkdir()
+    for file in Path(skmlp.__file__).parent.glob("*.py"):
+        (package / file.name).write_text(file.read_text())
+    (package / "__pycache__").write_text("a file where a folder would have to be")
+    nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null"}
+    process = start(tmp_path, **nowhere, NUMBA_CACHE_DIR="")
+    assert said_by(process)[0].startswith("1 skmlp compiles its training anew")
+
+
+def test_without_the_compiler_the_numbers_are_the_same(tmp_path):
+    """Plain Python is a slow oracle: of the same formulas, rounded elsewhere."""
+    plain = said_by(start(NUMBA_DISABLE_JIT="1"))
+    compiled = said_by(start())
+    for line in zip(plain[1:], compiled[1:], strict=True):
+        slow, fast = (
+            np.array(
+                text.replace("[", "").replace("]", "").replace(",", "").split(), float
+            )
+            for text in line
+        )
+        assert_allclose(slow, fast, rtol=1e-12)

@@ -1,0 +1,55 @@
+"""Memory: a training takes a few megabytes, whatever the data."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from skmlp import MomentumMLPClassifier
+
+
+def peak_of(call):
+    """Megabytes that were held at once on top of what was there."""
+    call()  # compiles, and finds what is found once
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        call()
+        return (tracemalloc.get_traced_memory()[1] - before) / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("batch_size", [200, None])
+def test_a_fit_of_many_rows(batch_size):
+    X = np.random.default_rng(0).standard_normal((200_000, 100), np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    mlp = MomentumMLPClassifier((10,), batch_size=batch_size, max_iter=1)
+    # Class indices, where they are sorted; an epoch's order; 4 MB in the network.
+    assert peak_of(lambda: mlp.fit(X, y)) < 12
+
+
+def test_many_classes_and_few_features():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20_000, 1)), rng.integers(0, 1000, 20_000)
+    mlp = MomentumMLPClassifier((48,), batch_size=None, max_iter=1)
+    # One-hot targets or scores of all rows would be 160 MB.
+    assert peak_of(lambda: mlp.fit(X, y)) < 15
+
+
+def test_many_sparse_features():
+    """Parameters, velocities and a gradient; and of the first two also those of the
+    last epoch, which an interrupt leaves, and while they are replaced the new ones."""
+    from scipy.sparse import random_array
+
+    X = random_array((300, 2**16), density=1e-4, format="csr", rng=0)
+    y = np.arange(300) % 2
+    mlp = MomentumMLPClassifier((48,), max_iter=2)
+    megabytes = 2**16 * 48 * 8 / 1e6
+    assert peak_of(lambda: mlp.fit(X, y)) < 7.5 * megabytes
+
+
+def test_prediction_of_many_rows_needs_little_more_than_its_result(rng):
+    X, y = rng.normal(size=(100_000, 20)), np.arange(100_000) % 10
+    mlp = MomentumMLPClassifier((48, 32), max_iter=1).fit(X[:1000], y[:1000])
+    assert peak_of(lambda: mlp.predict_proba(X)) < 8 + 12

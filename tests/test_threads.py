@@ -1,0 +1,376 @@
+"""BLAS's threads: one where more would cost, the caller's at all other times, whatever
+ends a call: its return, an error, Ctrl-C, a fork."""
+
+import _thread
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GridSearchCV
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from skmlp import MomentumMLPClassifier, _kernels, _prediction, _threads, _training
+
+FEW, SOME, MANY = 1e5, 1e6, 1e8  # flops
+
+
+def blas_limits():
+    return {
+        lib["filepath"]: lib["num_threads"]
+        for lib in threadpool_info()
+        if lib["internal_api"] == "openblas" and lib["threading_layer"] != "openmp"
+    }
+
+
+pytestmark = pytest.mark.skipif(
+    not blas_limits(), reason="no BLAS with threads of its own"
+)
+
+
+def in_another_thread(function):
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
+
+
+@pytest.fixture(autouse=True)
+def two_blas_threads():
+    """BLAS may use two threads, and no thread is in a context that limits it."""
+    limit = in_another_thread(lambda: threadpool_limits(2, user_api="blas"))
+    assert set(blas_limits().values()) == {2}
+    yield
+    assert set(blas_limits().values()) == {2}
+    in_another_thread(limit.restore_original_limits)
+
+
+@pytest.mark.parametrize(("flops", "inside"), [(FEW, 2), (SOME, 1), (MANY, 2)])
+def test_products_of_medium_size_get_one_thread(flops, inside):
+    assert set(_threads.call(flops, blas_limits).values()) == {inside}
+    with threadpool_limits(1, user_api="blas"):
+        assert set(_threads.call(flops, blas_limits).values()) == {1}
+        assert set(blas_limits().values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "batch_size", "inside"),
+    [((10,), 10, 2), ((10,), 900, 1), ((99,), 900, 2)],
+)
+def test_fits_and_predictions_have_it_so(rng, monkeypatch, hidden, batch_size, inside):
+    seen, during = {"train": [], "score": []}, []
+
+    def spy_on(name):
+        original = getattr(_kernels, name)
+
+        def spy(*args):
+            seen[name].append(set(blas_limits().values()))
+            return original(*args)
+
+        monkeypatch.setattr(_kernels, name, spy)
+
+    def scorer(estimator, X, y):
+        during.append(set(blas_limits().values()))
+        return estimator.score(X, y)
+
+    spy_on("train")
+    spy_on("score")
+    X, y = rng.normal(size=(900, 100)), np.arange(900) % 2
+    mlp = MomentumMLPClassifier(
+        hidden, batch_size=batch_size, max_iter=1, scoring=scorer
+    )
+    mlp.fit(X, y, X_val=X[:batch_size], y_val=y[:batch_size])
+    # The loss of the validation data, and what the scorer predicts.
+    assert seen == {"train": [{inside}], "score": [{inside}] * 2}
+    assert during == [{2}]  # code of the user's finds what the user set
+
+
+def test_an_error_gives_back():
+    with pytest.raises(ZeroDivisionError):
+        _threads.call(SOME, lambda: 1 / 0)
+    assert set(blas_limits().values()) == {2}
+
+
+def test_the_last_of_several_threads_gives_back():
+    barriers = [threading.Barrier(2) for _ in range(3)]
+
+    def stay(first, last):
+        def inside():
+            barriers[first].wait(timeout=60)
+            barriers[last].wait(timeout=60)
+
+        _threads.call(SOME, inside)
+
+    with ThreadPoolExecutor(2) as pool:
+        short, long = pool.submit(stay, 0, 1), pool.submit(stay, 0, 2)
+        # Both are inside once the first barrier has been passed by both.
+        barriers[1].wait(timeout=60)
+        short.result()
+        assert set(blas_limits().values()) == {1}
+        barriers[2].wait(timeout=60)
+        long.result()
+    assert set(blas_limits().values()) == {2}
+
+
+def test_the_limit_holds_while_another_thread_limits():
+    def enter_and_leave():
+        seen.append(set(_threads.call(SOME, blas_limits).values()))
+        seen.append(set(blas_limits().values()))
+
+    seen = []
+    with threadpool_limits(3, user_api="blas"):
+        in_another_thread(enter_and_leave)
+    assert seen == [{1}, {3}]
+
+
+def test_others_can_limit_blas_after_a_fit(digits):
+    def limit():
+        with threadpool_limits(1, user_api="blas"):
+            return set(blas_limits().values())
+
+    MomentumMLPClassifier(max_iter=1, batch_size=300).fit(*digits).predict(digits[0])
+    assert in_another_thread(limit) == {1}
+
+
+# -- interrupts ----------------------------------------------------------------------
+
+
+def interrupt_at(n, function):
+    """Call function(), with a KeyboardInterrupt before the n-th line of _threads.py
+    that it runs. Whether there was such a line."""
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        if frame.f_code.co_filename != _threads.__file__:
+            return None
+        # A line in the lock, or where it is left: CPython takes no signal between the
+        # end of a with block of a lock and its release.
+        if event == "line" and not is_leaving_lock(frame):
+            count += 1
+            if count == n:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return count >= n
+
+
+def is_leaving_lock(frame):
+    source = Path(_threads.__file__).read_text().splitlines()
+    return "with _lock" in source[frame.f_lineno - 1] and _threads._lock.locked()
+
+
+def test_an_interrupt_at_any_line_leaves_the_limits_as_they_were():
+    n = 1
+    while interrupt_at(n, lambda: _threads.call(SOME, int)):
+        assert set(blas_limits().values()) == {2}, n
+        n += 1
+    assert n > 20
+
+
+def test_what_slipped_through_is_healed_by_the_next_call(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(_threads, "_give_back", lambda: None)
+        _threads.call(SOME, int)
+    assert set(blas_limits().values()) == {1}
+    _threads.call(SOME, int)
+    assert set(blas_limits().values()) == {2}
+
+
+def test_real_interrupts(digits):
+    """Ctrl-C at random moments of short trainings."""
+    X, y = digits[0][:300], digits[1][:300]
+    mlp = MomentumMLPClassifier((30,), batch_size=300, max_iter=3)
+    mlp.fit(X, y)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop, waits = threading.Event(), np.random.RandomState(0)
+
+    def press():
+        while not stop.wait(waits.uniform(0.0005, 0.004)):
+            _thread.interrupt_main()
+
+    presser = threading.Thread(target=press)
+    n_interrupts = 0
+    try:
+        presser.start()
+        while n_interrupts < 150:
+            try:
+                mlp.fit(X, y)
+            except KeyboardInterrupt:
+                n_interrupts += 1
+    except KeyboardInterrupt:
+        pass
+    finally:
+        try:
+            stop.set()
+            presser.join()
+        except KeyboardInterrupt:
+            presser.join()
+        signal.signal(signal.SIGINT, handler)
+    mlp.fit(X, y)  # would heal, and need not
+    assert n_interrupts > 100
+    assert set(blas_limits().values()) == {2}
+
+
+# -- forks ---------------------------------------------------------------------------
+
+FORKS = """
+import os, sys, threading, warnings
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+from skmlp import MomentumMLPClassifier
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads
+
+def limits():
+    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+X, y = np.random.RandomState(0).normal(size=(300, 64)), np.arange(300) % 10
+make = lambda: MomentumMLPClassifier((48, 32), batch_size=300, max_iter=3, random_state=0)
+threadpool_limits(2, user_api="blas")
+expected = make().fit(X, y).loss_
+stop = threading.Event()
+
+def keep_fitting():
+    while not stop.is_set():
+        make().fit(X, y)
+
+threads = [threading.Thread(target=keep_fitting) for _ in range(3)]
+for thread in threads:
+    thread.start()
+good = 0
+for i in range(40):
+    child = os.fork()
+    if child == 0:
+        right = limits() == {2} and make().fit(X, y).loss_ == expected
+        os._exit(0 if right and limits() == {2} else 1)
+    good += os.waitpid(child, 0)[1] == 0
+stop.set()
+for thread in threads:
+    thread.join()
+print(good, limits())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.timeout(120)
+def test_children_forked_beside_fitting_threads_start_clean():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[0] == "40 {2}"
+
+
+# -- searches ------------------------------------------------------------------------
+
+
+def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
+    X, y = digits[0][:500] / 16, digits[1][:500]
+
+    def search(n_jobs):
+        grid = {"alpha": [0.1, 1.0], "batch_size": [32, None]}
+        mlp = MomentumMLPClassifier(max_iter=4, random_state=0)
+        return GridSearchCV(mlp, grid, cv=3, n_jobs=n_jobs, scoring="neg_log_loss")
+
+    one, processes = (search(n).fit(X, y) for n in (1, 2))
+    with parallel_config("threading"):
+        threads = search(2).fit(X, y)
+    for other in (processes, threads):
+        for name in ("split0_test_score", "mean_test_score"):
+            assert_array_equal(one.cv_results_[name], other.cv_results_[name])
+        for a, b in zip(
+            one.best_estimator_.coefs_, other.best_estimator_.coefs_, strict=True
+        ):
+            assert_array_equal(a, b)
+
+
+# -- prediction ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def fitted(digits, monkeypatch):
+    monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 1)  # 64 rows
+    X, y = digits
+    return MomentumMLPClassifier(max_iter=1, random_state=0).fit(X, y), X
+
+
+def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(fitted, monkeypatch):
+    mlp, X = fitted
+    seen, results, score = set(), [], _kernels.score
+
+    def spy(*args):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            all_at_work.wait(timeout=60)
+        return score(*args)
+
+    monkeypatch.setattr(_kernels, "score", spy)
+    for n_threads in (1, 2):
+        seen.clear()
+        all_at_work = threading.Barrier(n_threads)
+        with threadpool_limits(n_threads, user_api="blas"):
+            results.append(mlp.predict_proba(X))
+        assert len(seen) == n_threads
+    assert_array_equal(*results)
+
+
+def test_an_error_in_a_thread_of_prediction_is_raised(fitted, monkeypatch):
+    def fails(*args):
+        raise MemoryError("no room for a block")
+
+    monkeypatch.setattr(_kernels, "score", fails)
+    with pytest.raises(MemoryError, match="no room for a block"):
+        fitted[0].predict(fitted[1])
+
+
+def test_prediction_where_no_thread_can_be_started(fitted, monkeypatch):
+    mlp, X = fitted
+    expected = mlp.predict_proba(X)
+
+    def fails(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    assert_array_equal(mlp.predict_proba(X), expected)
+
+
+def test_blocks_agree_with_one_pass(fitted, monkeypatch):
+    mlp, X = fitted
+    blocks = mlp.predict_proba(X)
+    monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 2**40)
+    np.testing.assert_allclose(mlp.predict_proba(X), blocks, rtol=1e-12, atol=1e-15)
+    assert_array_equal(mlp.predict(X), blocks.argmax(axis=1))
+
+
+def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
+    """Ctrl-C waits for the end of a compiled call: a tenth of a second, or so."""
+    X, y = rng.normal(size=(3000, 30)), np.arange(3000) % 3
+    calls, train = [], _kernels.train
+    monkeypatch.setattr(
+        _kernels, "train", lambda *args: calls.append(args[4:6]) or train(*args)
+    )
+    whole = {}
+    for flops in (1e9, 1e6, 1):
+        monkeypatch.setattr(_training, "CALL_FLOPS", flops)
+        monkeypatch.setattr(_training, "PART_NUMBERS", 2**14)
+        for batch_size in (None, 32):
+            calls.clear()
+            mlp = MomentumMLPClassifier(
+                (9,), batch_size=batch_size, max_iter=2, random_state=0
+            ).fit(X, y)
+            whole.setdefault(batch_size, mlp.loss_curve_)
+            assert mlp.loss_curve_ == pytest.approx(whole[batch_size], rel=1e-14)
+        assert len(calls) == (2 if flops == 1e9 else len(calls))
+    assert len(calls) == 2 * -(-3000 // 32)  # a batch a call at the least
