@@ -8,32 +8,39 @@ and against the floor: the bare matrix products of the same training, in the sam
 shapes and number, written into buffers that exist.
 
 All contenders of a row take turns in one process, after a warm-up each; a ratio is
-the median over the rounds of that round's ratio. A row is believed only where the
-contenders' training accuracies agree. Absolute times mean little on a shared machine.
+the median over the rounds of that round's ratio. Where the training accuracies
+disagree there is no ratio. Absolute times mean little on a shared machine.
 
-    python examples/benchmark.py                       everything, twenty minutes
-    python examples/benchmark.py --only seed,batch32   some workloads
+    python examples/benchmark.py                         everything, half an hour
+    python examples/benchmark.py --only recipe,batch32   some workloads
     python examples/benchmark.py --csv table.csv
 """
 
 import argparse
 import csv
 import os
+import platform
+import subprocess
+import sys
+import tempfile
 import time
 import tracemalloc
 import warnings
 from functools import partial
+from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
+from unittest.mock import patch
 
 import joblib
 import numpy as np
 import scipy.sparse
-from sklearn.base import clone
+from joblib.externals.loky import get_reusable_executor
 from sklearn.datasets import load_digits, make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skmlp import MomentumMLPClassifier
 
@@ -53,35 +60,46 @@ MOMENTUM, ALPHA = 0.9, 0.3
 # The contenders. Each trains on (X, y) and returns something that scores.
 
 
-def ours(X, y, hidden, batch_size, rate, epochs):
+def our_classifier(hidden, batch_size, rate, epochs):
     return MomentumMLPClassifier(
-        hidden,
+        hidden_layer_sizes=hidden,
+        activation="logistic",
         alpha=ALPHA,
         batch_size=batch_size,
+        learning_rate="constant",
         learning_rate_init=rate,
         momentum=MOMENTUM,
+        nesterovs_momentum=False,
         max_iter=epochs,
+        early_stopping=False,
         random_state=0,
-    ).fit(X, y)
+    )
 
 
-def scikit_learn(X, y, hidden, batch_size, rate, epochs):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return MLPClassifier(
-            hidden,
-            activation="logistic",
-            solver="sgd",
-            alpha=ALPHA * batch_size / X.shape[0],  # it divides by the batch's size
-            batch_size=batch_size,
-            learning_rate_init=rate,
-            momentum=MOMENTUM,
-            nesterovs_momentum=False,
-            max_iter=epochs,
-            tol=0,
-            n_iter_no_change=10**9,
-            random_state=0,
-        ).fit(X, y)
+def their_classifier(hidden, batch_size, rate, epochs, n_rows):
+    return MLPClassifier(
+        hidden_layer_sizes=hidden,
+        activation="logistic",
+        solver="sgd",
+        alpha=ALPHA * batch_size / n_rows,  # it divides by the batch's size
+        batch_size=batch_size,
+        learning_rate="constant",
+        learning_rate_init=rate,
+        momentum=MOMENTUM,
+        nesterovs_momentum=False,
+        max_iter=epochs,
+        tol=0,
+        n_iter_no_change=10**9,
+        random_state=0,
+    )
+
+
+def ours(X, y, *settings):
+    return our_classifier(*settings).fit(X, y)
+
+
+def scikit_learn(X, y, *settings):
+    return their_classifier(*settings, X.shape[0]).fit(X, y)
 
 
 def torch_module(n_features, hidden, n_classes, dtype):
@@ -102,9 +120,8 @@ class TorchScore:
 
     def score(self, X, y):
         with torch.no_grad():
-            return float(
-                np.mean(self.module(torch.from_numpy(X)).argmax(1).numpy() == y)
-            )
+            classes = self.module(torch.from_numpy(X)).argmax(1).numpy()
+        return float(np.mean(classes == y))
 
 
 def torch_loop(X, y, hidden, batch_size, rate, epochs):
@@ -150,39 +167,35 @@ def skorch_net(X, y, hidden, batch_size, rate, epochs):
 
 
 def floor(X, y, hidden, batch_size, rate, epochs):
-    """The products of a training and nothing else."""
+    """The products of a training and nothing else; small ones on one thread."""
     rng = np.random.default_rng(0)
     sizes, dtype = (X.shape[1], *hidden, y.max() + 1), X.dtype
-    W = [rng.standard_normal((b, a)).astype(dtype) for a, b in pairwise(sizes)]
+    W = [rng.standard_normal(shape).astype(dtype) for shape in pairwise(sizes)]
     dW = [np.empty_like(w) for w in W]
-    batches = [batch_size] * (len(X) // batch_size)
-    if rest := len(X) % batch_size:
-        batches.append(rest)
+    whole, rest = divmod(len(X), batch_size)
+    batches = [batch_size] * whole + [rest] * (rest > 0)
     buffers = {
-        B: (
-            [rng.standard_normal((n, B)).astype(dtype) for n in sizes],
-            [rng.standard_normal((n, B)).astype(dtype) for n in sizes],
-        )
+        B: [[rng.standard_normal((B, n)).astype(dtype) for n in sizes] for _ in "Yd"]
         for B in set(batches)
     }
-    small = 2 * batch_size * max(a * b for a, b in pairwise(sizes)) < 1e7
-    with threadpool_limits(1 if small else None, user_api="blas"):
+    is_small = 2 * batch_size * max(w.size for w in W) < 1e7
+    with threadpool_limits(1 if is_small else None, user_api="blas"):
         for _ in range(epochs):
             for B in batches:
-                A, dA = buffers[B]
+                Y, dY = buffers[B]
                 for layer, w in enumerate(W):
-                    np.matmul(w, A[layer], out=A[layer + 1])
+                    np.matmul(Y[layer], w, out=Y[layer + 1])
                 for layer in reversed(range(len(W))):
-                    np.matmul(dA[layer + 1], A[layer].T, out=dW[layer])
+                    np.matmul(Y[layer].T, dY[layer + 1], out=dW[layer])
                     if layer:
-                        np.matmul(W[layer].T, dA[layer + 1], out=dA[layer])
+                        np.matmul(dY[layer + 1], W[layer].T, out=dY[layer])
 
 
 # %%
 # The workloads.
 
 
-def seed_digits():
+def recipe_data():
     X, y = load_digits(return_X_y=True)
     X, _, y, _ = train_test_split(X, y, test_size=0.33, random_state=111)
     X, _, y, _ = train_test_split(X, y, test_size=0.40, random_state=123)
@@ -190,11 +203,10 @@ def seed_digits():
 
 
 def wide_data():
-    X, y = make_classification(
+    return make_classification(
         10_000, 784, n_informative=40, n_redundant=0, n_classes=10, class_sep=2,
         random_state=0,
     )  # fmt: skip
-    return X, y
 
 
 def sparse_data():
@@ -204,45 +216,55 @@ def sparse_data():
     return X, scores.argmax(axis=1)
 
 
+def data_of_many_features():
+    X = np.random.default_rng(0).standard_normal((100, 20_000))
+    return X, X[:, :5].argmax(axis=1)
+
+
+HIDDEN = (48, 32)
 FITS = {  # name: (data, hidden, batch size, learning rate, epochs)
-    "seed": (seed_digits, (48, 32), 721, 0.2, 1000),
-    "batch200": (seed_digits, (48, 32), 200, 0.2, 200),
-    "batch32": (seed_digits, (48, 32), 32, 0.05, 100),
+    "recipe": (recipe_data, HIDDEN, 721, 0.2, 1000),
+    "batch200": (recipe_data, HIDDEN, 200, 0.2, 200),
+    "batch32": (recipe_data, HIDDEN, 32, 0.05, 100),
     "wide": (wide_data, (256, 128), 256, 0.2, 4),
     "sparse": (sparse_data, (48,), 200, 0.2, 3),
+    "manyfeatures": (data_of_many_features, (48,), 100, 0.002, 20),
 }
-SEARCHES = {  # ten alphas by five folds of the digits: (batch size, epochs)
-    "grid-full": (None, 200),
-    "grid-200": (200, 20),
-    "grid-32": (32, 10),
+ROWS = {"predict1": 1, "predict200000": 200_000}
+SEARCHES = {  # ten alphas by five folds of the digits: (batch size, rate, epochs)
+    "grid200": (200, 0.2, 20),
+    "grid32": (32, 0.05, 10),
 }
-ROWS = {"predict1": 1, "predict1000": 1_000, "predict200000": 200_000}
+MEMORY_ROWS = {"memory": 1_000_000}
+DTYPES = ("float64", "float32")
 
 
 def contenders_of(workload):
     yield "ours", ours
     yield "MLPClassifier", scikit_learn
-    if workload != "sparse":
+    if workload in ("recipe", "batch200", "batch32", "wide"):
         if torch is not None:
             yield "PyTorch", torch_loop
-        if skorch is not None:
+        if skorch is not None and workload != "wide":
             yield "skorch", skorch_net
         yield "floor", floor
 
 
 # %%
-# Measuring.
+# Measuring. Each of these yields the rows of a workload.
 
 
 def take_turns(calls, rounds):
-    """Seconds (rounds, contenders); the first round is not counted."""
+    """Seconds (rounds, contenders); the first round is not counted. A call may say
+    itself what it took."""
     seconds = []
     for _ in range(rounds + 1):
         row = []
         for call in calls:
             start = time.perf_counter()
-            call()
-            row.append(time.perf_counter() - start)
+            said = call()
+            took = time.perf_counter() - start
+            row.append(said if isinstance(said, float) else took)
         seconds.append(row)
     return np.array(seconds[1:])
 
@@ -257,121 +279,236 @@ def peak_memory(call):
         tracemalloc.stop()
 
 
-def row_of(workload, dtype, names, seconds, memory):
-    mine = seconds[:, :1]
-    ratios = dict(zip(names, np.median(seconds / mine, axis=0), strict=True))
-    row = {
-        "workload": workload,
-        "dtype": np.dtype(dtype).name,
-        "seconds": f"{np.median(mine):.3g}",
-    }
+def row_of(workload, dtype, names=(), seconds=None, memory=("", "")):
+    row = {"workload": workload, "dtype": dtype, "seconds": ""}
+    ratios = {}
+    if seconds is not None:
+        row["seconds"] = f"{np.median(seconds[:, 0]):.3g}"
+        ratios = dict(zip(names, (seconds / seconds[:, :1]).T, strict=True))
     for name in ("MLPClassifier", "PyTorch", "skorch"):
-        row[name] = f"{ratios[name]:.2f}x" if name in ratios else ""
-    row["ours/floor"] = f"{1 / ratios['floor']:.2f}" if "floor" in ratios else ""
-    row["MB"], row["MB MLPClassifier"] = (f"{m:.1f}" for m in memory)
-    row["plain n_jobs"] = ""
+        row[name] = f"{np.median(ratios[name]):.2f}x" if name in ratios else ""
+    row["ours/floor"] = (
+        f"{np.median(1 / ratios['floor']):.2f}" if "floor" in ratios else ""
+    )
+    row["MB"], row["MB MLPClassifier"] = (
+        m if isinstance(m, str) else f"{m:.1f}" for m in memory
+    )
     return row
 
 
-def measure_fit(workload, dtype, rounds):
+def with_agreement(workload, names, scores):
+    """The names, with "" for those whose accuracies are not ours."""
+    agreed = []
+    for name, score in zip(names, scores, strict=True):
+        agrees = score is None or abs(score - scores[0]) <= 0.1
+        agreed.append(name if agrees else "")
+        if not agrees:
+            print(
+                f"  {workload}: no claim against {name}, whose accuracy is {score:.3f} "
+                f"where ours is {scores[0]:.3f}"
+            )
+    return agreed
+
+
+def measure_fit(workload, rounds):
     make, *settings = FITS[workload]
     X, y = make()
-    X = X.astype(dtype)
     names, functions = zip(*contenders_of(workload), strict=True)
-    calls = [partial(f, X, y, *settings) for f in functions]
-    scores = {
-        name: call().score(X, y)
-        for name, call in zip(names, calls, strict=True)
-        if name != "floor"
-    }
-    for name, score in scores.items():
-        if abs(score - scores["ours"]) > 0.1:
-            print(
-                f"  {workload}: accuracies disagree, no claim against {name}: {scores}"
-            )
-    seconds = take_turns(calls, rounds)
-    return row_of(workload, dtype, names, seconds, [peak_memory(c) for c in calls[:2]])
+    for dtype in DTYPES:
+        rows = X.astype(dtype)
+        calls = [partial(f, rows, y, *settings) for f in functions]
+        models = [call() for call in calls]
+        scores = [m if m is None else m.score(rows, y) for m in models]
+        agreed = with_agreement(workload, names, scores)
+        seconds = take_turns(calls, rounds)
+        memory = [peak_memory(call) for call in calls[:2]]
+        yield row_of(workload, dtype, agreed, seconds, memory)
 
 
-def measure_predict(workload, dtype, rounds):
-    X, y = seed_digits()
-    X = X.astype(dtype)
-    models = [train(X, y, (48, 32), 200, 0.2, 20) for train in (ours, scikit_learn)]
-    rows = np.resize(X, (ROWS[workload], X.shape[1]))
-    repeats = max(1, 200 // len(rows))
+def measure_predict(workload, rounds):
+    X, y = recipe_data()
+    names = ["ours", "MLPClassifier"]
+    for dtype in DTYPES:
+        train = (X.astype(dtype), y, HIDDEN, 32, 0.05, 50)
+        models = [ours(*train), scikit_learn(*train)]
+        agreed = with_agreement(
+            workload, names, [m.score(X.astype(dtype), y) for m in models]
+        )
+        rows = np.resize(X, (ROWS[workload], X.shape[1])).astype(dtype)
+        repeats = max(1, 200 // len(rows))
 
-    def predict(model):
-        for _ in range(repeats):
-            model.predict_proba(rows)
+        def predict(model, rows=rows, repeats=repeats):
+            for _ in range(repeats):
+                model.predict_proba(rows)
 
-    calls = [partial(predict, model) for model in models]
-    seconds = take_turns(calls, 10 * rounds) / repeats  # short turns: many of them
-    memory = [peak_memory(call) for call in calls]
-    return row_of(workload, dtype, ["ours", "MLPClassifier"], seconds, memory)
+        calls = [partial(predict, model) for model in models]
+        seconds = take_turns(calls, 10 * rounds) / repeats  # short turns: many of them
+        memory = [peak_memory(call) for call in calls]
+        yield row_of(workload, dtype, agreed, seconds, memory)
 
 
-def measure_search(workload, dtype, rounds):
-    """GridSearchCV: stacked, plain with two processes, and MLPClassifier's."""
+def measure_search(workload, rounds):
+    """GridSearchCV in two processes, which exist and have compiled: the search that is
+    done for the scores starts them."""
     X, y = load_digits(return_X_y=True)
-    X = X.astype(dtype)
-    batch_size, epochs = SEARCHES[workload]
+    batch_size, *rest = SEARCHES[workload]
     n_train = len(X) * 4 // 5
     alphas = np.logspace(-2, 1, 10)
-    common = {
-        "hidden_layer_sizes": (48, 32),
-        "learning_rate_init": 0.2,
-        "momentum": MOMENTUM,
-        "max_iter": epochs,
-        "random_state": 0,
-    }
-    own = GridSearchCV(
-        MomentumMLPClassifier(batch_size=batch_size, **common),
-        {"alpha": alphas},
-        n_jobs=-1,
-        refit=False,
-    )
-    theirs = GridSearchCV(
-        MLPClassifier(
-            activation="logistic",
-            solver="sgd",
-            nesterovs_momentum=False,
-            batch_size=batch_size or len(X),  # clipped to what a fold has
-            tol=0,
-            n_iter_no_change=10**9,
+    settings = (HIDDEN, batch_size, *rest)
+    common = {"n_jobs": 2, "refit": False}
+    searches = [
+        GridSearchCV(our_classifier(*settings), {"alpha": alphas}, **common),
+        GridSearchCV(
+            their_classifier(*settings, n_train),
+            {"alpha": alphas * batch_size / n_train},
             **common,
         ),
-        {"alpha": alphas * (batch_size or n_train) / n_train},
-        n_jobs=-1,
-        refit=False,
+    ]
+    names = ["ours", "MLPClassifier"]
+    # scikit-learn 1.6 does not tell its processes which warnings to ignore.
+    with patch.dict(os.environ, PYTHONWARNINGS="ignore"):
+        for dtype in DTYPES:
+            calls = [partial(search.fit, X.astype(dtype), y) for search in searches]
+            scores = [call().cv_results_["mean_test_score"].max() for call in calls]
+            agreed = with_agreement(workload, names, scores)
+            yield row_of(workload, dtype, agreed, take_turns(calls, rounds))
+    get_reusable_executor().shutdown()  # they were told to ignore all warnings
+
+
+def in_new_process(code, **environment):
+    """The number that a fresh interpreter prints; it can import this file."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=Path(__file__).parent,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
+    return float(done.stdout)
 
-    def stacked():
-        with joblib.parallel_config(backend="skmlp"):
-            return clone(own).fit(X, y)
 
-    def quiet(search):
-        os.environ["PYTHONWARNINGS"] = "ignore"  # for MLPClassifier's processes
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return clone(search).fit(X, y)
+def first_fit(dtype):
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(dtype)
+    start = time.perf_counter()
+    ours(X, y, HIDDEN, 200, 0.2, 1)
+    return time.perf_counter() - start
 
-    calls = [stacked, partial(quiet, theirs), partial(quiet, own)]
-    scores = [call().cv_results_["mean_test_score"] for call in calls]
-    assert np.array_equal(scores[0], scores[2])
-    if abs(scores[0].max() - scores[1].max()) > 0.05:
-        print(f"  {workload}: accuracies disagree, no claim: {scores}")
-    seconds = take_turns(calls, rounds)
-    row = row_of(workload, dtype, ["ours", "MLPClassifier"], seconds[:, :2], (0, 0))
-    row["MB"] = row["MB MLPClassifier"] = ""
-    row["plain n_jobs"] = f"{np.median(seconds[:, 2] / seconds[:, 0]):.2f}x"
-    return row
+
+def measure_cold(workload, rounds):
+    """The first fit of a process, without and with what another has compiled; and the
+    import, against that of sklearn.neural_network."""
+    for dtype in DTYPES:
+        code = f"import benchmark; print(benchmark.first_fit('{dtype}'))"
+        seconds = []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                twice = [in_new_process(code, NUMBA_CACHE_DIR=folder) for _ in range(2)]
+            seconds.append(twice)
+        for name, column in zip(("cold", "cold: cached"), zip(*seconds), strict=True):
+            yield row_of(name, dtype, ["ours"], np.array(column)[:, np.newaxis])
+    code = (
+        "import time; start = time.perf_counter(); import {}; "
+        "print(time.perf_counter() - start)"
+    )
+    calls = [
+        partial(in_new_process, code.format(module))
+        for module in ("skmlp", "sklearn.neural_network")
+    ]
+    seconds = take_turns(calls, 4 * rounds)
+    yield row_of("cold: import", "", ["ours", "MLPClassifier"], seconds)
+
+
+def peak_resident(call):
+    """Megabytes by which the process grew at most, where Linux counts them: of
+    compiled code too."""
+    if not os.path.exists("/proc/self/clear_refs"):
+        return peak_memory(call)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+
+    def peak():
+        words = Path("/proc/self/status").read_text().split()
+        return int(words[words.index("VmHWM:") + 1]) * 1024 / 1e6
+
+    before = peak()
+    call()
+    return peak() - before
+
+
+def memory_of_fit(train, n_rows, batch_size):
+    X = np.random.default_rng(0).standard_normal((n_rows, 100), np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    train(X[:1000], y[:1000], HIDDEN, 200, 0.2, 1)  # compiles
+    return peak_resident(partial(train, X, y, HIDDEN, batch_size, 0.2, 1))
+
+
+def measure_memory(workload, rounds):
+    n_rows = MEMORY_ROWS[workload]
+    for name, batch_size in (("200", 200), ("full batch", n_rows)):
+        memory = [
+            in_new_process(
+                "import benchmark as b; "
+                f"print(b.memory_of_fit(b.{train.__name__}, {n_rows}, {batch_size}))"
+            )
+            for train in (ours, scikit_learn)
+        ]
+        yield row_of(f"{workload}: {name}", "float32", memory=memory)
+
+
+# %%
+# The program.
+
+WORKLOADS = {
+    **dict.fromkeys(FITS, measure_fit),
+    **dict.fromkeys(ROWS, measure_predict),
+    **dict.fromkeys(SEARCHES, measure_search),
+    "cold": measure_cold,
+    **dict.fromkeys(MEMORY_ROWS, measure_memory),
+}
+
+
+def workloads(text):
+    names = text.split(",")
+    for name in names:
+        if name not in WORKLOADS:
+            raise argparse.ArgumentTypeError(
+                f"no workload is called {name!r}; there are {', '.join(WORKLOADS)}"
+            )
+    return names
+
+
+def print_machine():
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        words = set()
+    vectors = [word for word in ("avx2", "avx512f", "neon", "asimd") if word in words]
+    packages = ["skmlp", "numpy", "scipy", "scikit-learn", "numba"]
+    packages += [module.__name__ for module in (torch, skorch) if module is not None]
+    print(
+        f"Machine: {' '.join(vectors) or platform.machine()}, "
+        f"{joblib.cpu_count()} cores; BLAS of numpy, scipy:",
+        ", ".join(
+            f"{lib['internal_api']} for {lib.get('architecture')}"
+            for lib in threadpool_info()
+            if lib["user_api"] == "blas"
+        ),
+    )
+    print("Versions:", ", ".join(f"{name} {version(name)}" for name in packages))
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        if name in os.environ:
+            print(
+                f"WARNING: {name}={os.environ[name]} is set: this is not what BLAS "
+                "does on this machine by itself."
+            )
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default=",".join([*FITS, *SEARCHES, *ROWS]))
+    parser.add_argument("--only", type=workloads, default=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", help="also write the table to this file")
     parser.add_argument(
@@ -379,29 +516,25 @@ def main():
     )
     args = parser.parse_args()
     if args.small:
-        for workload, (*settings, epochs) in FITS.items():
-            FITS[workload] = (*settings, max(epochs // 5, 1))
-        for workload, (batch_size, epochs) in SEARCHES.items():
-            SEARCHES[workload] = batch_size, epochs // 5
+        for table in (FITS, SEARCHES):
+            for workload, (*settings, epochs) in table.items():
+                table[workload] = (*settings, max(epochs // 5, 1))
         ROWS["predict200000"] //= 5
+        MEMORY_ROWS["memory"] //= 5
+    print_machine()
     rows = []
-    for workload in args.only.split(","):
-        for dtype in (np.float64, np.float32):
-            measure = (
-                measure_fit
-                if workload in FITS
-                else measure_search
-                if workload in SEARCHES
-                else measure_predict
-            )
-            rows.append(measure(workload, dtype, args.rounds))
-            if len(rows) == 1:
-                print(" | ".join(f"{key:>13}" for key in rows[0]))
-            print(" | ".join(f"{value:>13}" for value in rows[-1].values()), flush=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for workload in args.only:
+            for row in WORKLOADS[workload](workload, args.rounds):
+                if not rows:
+                    print(" | ".join(f"{key:>13}" for key in row))
+                print(" | ".join(f"{value:>13}" for value in row.values()), flush=True)
+                rows.append(row)
     print(
         "Columns named after a peer: its time divided by ours. MB: peak memory on top "
-        "of what was there. grid-*: ours is the stacked search; plain n_jobs is our "
-        "own search without stacking."
+        "of what was there. cold: import is that of sklearn.neural_network divided by "
+        "that of skmlp."
     )
     if args.csv:
         with open(args.csv, "w", newline="") as file:

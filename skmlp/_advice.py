@@ -19,7 +19,7 @@ def diverged(task):
 
 
 def remedy(task):
-    if task.learning_rate_init * task.decay > 1:
+    if is_overshooting(task):
         # A step takes rate * decay of each weight away: more than all of it.
         return (
             f"a smaller alpha (divided by the total weight {task.total_weight:.6g} and "
@@ -33,6 +33,10 @@ def remedy(task):
     )
 
 
+def is_overshooting(task):
+    return task.decay > 0.1 and task.learning_rate_init * task.decay > 1
+
+
 def advice(task, names):
     """What to say of a training that ended at a loss no better than chance, or far
     above it; None where nothing is wrong, or where no cause can be seen.
@@ -43,7 +47,7 @@ def advice(task, names):
     if not state.n_new or len(task.class_weights) < 2:
         return None
     loss = state.loss_curve[-1]
-    exploded = loss > 10 * max(chance, 0.1)
+    exploded = loss > 10 * max(chance, 0.1) and state.n_new > 5
     data_loss = loss - task.penalty(state.params)
     if not exploded and data_loss < 0.5 * chance:
         return None
@@ -62,7 +66,7 @@ def advice(task, names):
 
 def likely_cause(task, names, exploded, saturated):
     column, largest = largest_scale(task.X)
-    if exploded and task.learning_rate_init * task.decay > 1:
+    if exploded and is_overshooting(task):
         return f"alpha={task.alpha!r} is too large. Try {remedy(task)}"
     if largest > 10 and (exploded or saturated):
         name = f"column {column}" if names is None else repr(str(names[column]))

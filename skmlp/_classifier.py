@@ -1,7 +1,9 @@
 """MomentumMLPClassifier: translates between scikit-learn and a training task."""
 
+import operator
 import warnings
 import zlib
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -15,18 +17,22 @@ from sklearn.utils.validation import check_is_fitted
 from ._advice import advice, stacklevel
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._input import (
+    check_numbers,
     check_rows,
     check_scorer,
     check_training_data,
     check_validation_data,
     fingerprint,
     keep_out,
+    known_classes,
     undrawn_on_error,
 )
 from ._network import ACTIVATIONS, architecture_of
 from ._prediction import map_blocks
 from ._training import State, Task, Validation, train
 
+AUTO_BATCH = 32
+MOST_WEIGHTS = 10**10  # 80 GB, of which a training needs seven times as much
 FORMAT = 2  # of what is stored; 0.1.0 had 1 and did not say so
 # What a State holds beyond the public attributes: plain arrays, numbers, strings.
 STORED = (
@@ -221,6 +227,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions({"identity", "logistic"})],
+        "init_scale": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
@@ -250,24 +257,25 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     def __init__(
         self,
-        hidden_layer_sizes=(48, 32),
+        hidden_layer_sizes=(100,),
         activation="logistic",
         *,
         output_activation="identity",
-        alpha=0.3,
+        init_scale=3.0,
+        alpha=0.8,
         batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.2,
+        learning_rate="cosine",
+        learning_rate_init=1.0,
         power_t=0.5,
         momentum=0.9,
-        nesterovs_momentum=False,
-        max_iter=200,
+        nesterovs_momentum=True,
+        max_iter=100,
         shuffle=True,
         class_weight=None,
         early_stopping=False,
         scoring="loss",
         validation_fraction=0.1,
-        n_iter_no_change=10,
+        n_iter_no_change=20,
         tol=1e-4,
         warm_start=False,
         random_state=None,
@@ -276,6 +284,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.output_activation = output_activation
+        self.init_scale = init_scale
         self.alpha = alpha
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -300,7 +309,17 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         tags.input_tags.sparse = True
         return tags
 
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        state.pop("_checked_params", None)
+        if isinstance(self.class_weight, dict):
+            # As pairs: skops makes texts of the keys, and True of the text "False".
+            state["class_weight"] = [list(pair) for pair in self.class_weight.items()]
+        return state
+
     def __setstate__(self, state):
+        if isinstance(state.get("class_weight"), list):
+            state = state | {"class_weight": dict(state["class_weight"])}
         stored = state.get("_training_state")
         if stored is not None and stored.get("format", 1) != FORMAT:
             raise ValueError(
@@ -365,6 +384,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             predict, and go on with `warm_start`.
         """
         callbacks = EpochCallbacks(self, self.max_iter, X, y, sample_weight)
+        check_numbers(self)
+        check_scorer(self)
         draft, continuing = twin(self), self.warm_start and hasattr(self, "coefs_")
         data = check_training_data(draft, X, y, sample_weight, reset=not continuing)
         given = check_validation_data(
@@ -376,7 +397,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             del state  # of which the task has the only one, and lets it go
             self._train(draft, task, callbacks)
         said = advice(task, getattr(self, "feature_names_in_", None))
-        if said is None and self.early_stopping and self.stop_reason_ == "max_iter":
+        if said is None and task.state.is_unscored:
+            said = (
+                f"scoring={self.scoring!r} was nan in every epoch: no weights are "
+                "restored."
+            )
+        elif said is None and self.early_stopping and self.stop_reason_ == "max_iter":
             left = task.state.has_left_plateau
             said = (
                 f"early_stopping=True did not stop the training within max_iter="
@@ -419,6 +445,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             As in ``fit``; also with ``early_stopping=True``, with
             ``class_weight="balanced"``, and without `classes` in the first call.
         """
+        params = [getattr(self, name) for name in self._parameter_constraints]
+        checked = vars(self).get("_checked_params", ())
+        if len(checked) != len(params) or any(map(operator.is_not, params, checked)):
+            # scikit-learn does so in the first call alone; in each it takes too long.
+            self._validate_params()
+            check_numbers(self)
         self._check_partial_fit(classes)
         draft, continuing = twin(self), hasattr(self, "coefs_")
         data = check_training_data(
@@ -431,6 +463,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 task.learning_rate = "constant"
             del state
             self._train(draft, task)
+        self._checked_params = params
         return self
 
     def _check_partial_fit(self, classes):
@@ -452,7 +485,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if (
             fitted
             and classes is not None
-            and not np.array_equal(np.unique(classes), self.classes_)
+            and not np.array_equal(known_classes(classes), self.classes_)
         ):
             raise ValueError(
                 f"classes={classes!r} is not the same as on the last call to "
@@ -466,7 +499,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             whose, watched = "of the training data", data
             if self.validation_fraction is not None:
                 whose = "of a share kept out"
-                data, watched = keep_out(data, self.validation_fraction, seed)
+                data, watched = keep_out(
+                    data, self.validation_fraction, seed, self.classes_
+                )
         if watched is None:
             return data, None
         name = self.scoring if isinstance(self.scoring, str) else "own scoring"
@@ -498,7 +533,14 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                     f"hidden_layer_sizes={self.hidden_layer_sizes!r} was given, but "
                     "expected an int >= 1 or a sequence of them."
                 )
-        return (self.n_features_in_, *map(int, hidden), len(self.classes_))
+        sizes = (self.n_features_in_, *map(int, hidden), len(self.classes_))
+        if sum(a * b for a, b in pairwise(sizes)) > MOST_WEIGHTS:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} was given, but "
+                f"expected a network of at most {MOST_WEIGHTS:.0e} weights; with "
+                f"{sizes[0]} features and {sizes[-1]} classes it has more."
+            )
+        return sizes
 
     def _start_state(self, dtype, continuing):
         """The state to go on from."""
@@ -506,7 +548,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if continuing:
             return self._stored_state(wanted)
         generator = check_random_state(self.random_state)
-        params = architecture_of(*wanted).initial_params(generator, dtype)
+        params = architecture_of(*wanted).initial_params(
+            generator, dtype, float(self.init_scale)
+        )
         seed = int(generator.randint(np.iinfo(np.int32).max))
         self._training_state = {"format": FORMAT, "architecture": wanted}
         return State(params, np.zeros_like(params), seed)
@@ -543,7 +587,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     def _make_task(self, data, given, state, n_epochs):
         data, validation = self._watched_data(data, given, state.seed)
         n_samples = data.X.shape[0]
-        batch_size = 200 if self.batch_size == "auto" else self.batch_size
+        batch_size = AUTO_BATCH if self.batch_size == "auto" else self.batch_size
         return Task(
             architecture=self._architecture,
             X=data.X,

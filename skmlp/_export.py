@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.validation import check_is_fitted
 
-from ._classifier import MomentumMLPClassifier
+from ._classifier import AUTO_BATCH, MomentumMLPClassifier
 
 # Parameters that mean the same in both classes, whatever their value.
 SHARED_PARAMETERS = (
@@ -129,7 +129,9 @@ def training_parameters(estimator):
     batch_size = estimator.batch_size
     if batch_size is None:
         batch_size = round(n_samples)
-    step = min(200 if batch_size == "auto" else batch_size, n_samples)
+    elif batch_size == "auto":  # another number there
+        batch_size = min(AUTO_BATCH, round(n_samples))
+    step = min(batch_size, n_samples)
     params["batch_size"] = batch_size
     params["alpha"] = estimator.alpha * step / n_samples
     if estimator.learning_rate != "cosine":

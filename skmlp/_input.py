@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import math
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy.sparse import csr_array, issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -27,6 +26,12 @@ class Data(NamedTuple):
         return Data(self.X[chosen], self.y[chosen], weight)
 
 
+# Checks calculate in the caller's error state no more than the training does: what
+# overflows or underflows in them is looked at.
+quietly = np.errstate(all="ignore")
+
+
+@quietly
 def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
     """Validated Data, weights None or all > 0. With `reset` the estimator learns the
     features and the classes, else it must know them."""
@@ -43,23 +48,38 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
     )
     check_classification_targets(y)
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        with told_of("sample_weight"):
+            sample_weight = check_weight(sample_weight, X)
     if reset and classes is None:
         estimator.classes_, codes = np.unique(y, return_inverse=True)
     else:
         if reset:
-            estimator.classes_ = np.unique(classes)
+            estimator.classes_ = known_classes(classes)
         codes = encode(y, estimator.classes_, "y")
-    sample_weight = weigh_classes(estimator, codes, sample_weight)
-    data = Data(X, codes, sample_weight)
-    if sample_weight is not None and not sample_weight.all():
-        counted = np.flatnonzero(sample_weight)
-        if len(counted) == 0:
-            raise ValueError("sample_weight is zero for every sample.")
-        data = data.rows(counted)
-    return data
+    data = Data(X, codes, weigh_classes(estimator, codes, sample_weight))
+    if data.sample_weight is None:
+        return data
+    counted = np.flatnonzero(data.sample_weight)
+    if len(counted) == 0:
+        raise ValueError("sample_weight is zero for every sample.")
+    total = float(data.sample_weight.sum())
+    if not SMALLEST_TOTAL <= total < np.inf:
+        raise ValueError(
+            "The weights of the samples (sample_weight times class_weight="
+            f"{estimator.class_weight!r}) add up to {total}, but expected a number "
+            f"from {SMALLEST_TOTAL} to {1 / SMALLEST_TOTAL}."
+        )
+    return data if len(counted) == len(codes) else data.rows(counted)
+
+
+SMALLEST_TOTAL = 1e-300
+
+
+def known_classes(classes):
+    """The sorted classes of partial_fit's argument, a lazy array or a set too."""
+    if isinstance(classes, set | frozenset):
+        classes = list(classes)
+    return np.unique(np.asarray(classes))
 
 
 def check_rows(estimator, X):
@@ -79,10 +99,15 @@ def check_single_label(y):
         return
     kind = type_of_target(y, input_name="y")
     if kind.startswith("multilabel") or kind.endswith("multioutput"):
+        way = "Wrap it in sklearn.multioutput.MultiOutputClassifier."
+        if (
+            kind == "multilabel-indicator"
+            and (np.asarray(np.sum(y, axis=1)) == 1).all()
+        ):
+            way = "It looks one-hot: pass y.argmax(axis=1)."
         raise ValueError(
-            f"y has several outputs a sample ({kind}), but MomentumMLPClassifier "
-            "predicts one class a sample. Wrap it in "
-            "sklearn.multioutput.MultiOutputClassifier."
+            f"y has several outputs a sample ({kind}, of shape {np.shape(y)}), but "
+            f"MomentumMLPClassifier predicts one class a sample. {way}"
         )
 
 
@@ -95,10 +120,12 @@ def encode(y, classes, name):
     y = np.asarray(y)
     known, labels = classes.tolist(), y
     kinds = {y.dtype.kind, classes.dtype.kind}
-    if kinds & set("mM"):
-        unit = np.result_type(y, classes) if len(kinds) == 1 else None
-        known = [] if unit is None else classes.astype(unit).view(np.int64).tolist()
-        labels = y.view(np.int64) if unit is None else y.astype(unit).view(np.int64)
+    if len(kinds) == 1 and kinds <= set("mM"):
+        unit = np.result_type(y, classes)
+        known = classes.astype(unit).view(np.int64).tolist()
+        labels = y.astype(unit).view(np.int64)
+    elif kinds & set("mM"):
+        known = []
     place = {label: i for i, label in enumerate(known)}
     if labels.dtype.kind == "O":
         codes = np.array([place.get(label, -1) for label in labels], np.int64)
@@ -115,6 +142,10 @@ def encode(y, classes, name):
     return codes
 
 
+def check_weight(weight, X):
+    return _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+
+
 def weigh_classes(estimator, codes, sample_weight):
     """sample_weight times the weight of each sample's class."""
     class_weight, classes = estimator.class_weight, estimator.classes_
@@ -126,16 +157,24 @@ def weigh_classes(estimator, codes, sample_weight):
         weights = np.zeros(len(totals))
         weights[occurring] = totals.sum() / occurring.sum() / totals[occurring]  # (K,)
     else:
-        weights = compute_class_weight(class_weight, classes=classes, y=classes)
-        if (weights < 0).any():
+        unknown = [label for label in class_weight if label not in classes.tolist()]
+        if unknown:
             raise ValueError(
-                f"class_weight={class_weight!r} has a negative weight; "
-                "expected numbers >= 0."
+                f"class_weight={class_weight!r} has the labels {unknown}, which are "
+                f"not among the classes_ of the classifier: {classes.tolist()}."
             )
+        for label, weight in class_weight.items():
+            if not isinstance(weight, Real) or not 0 <= weight < np.inf:
+                raise ValueError(
+                    f"class_weight={class_weight!r} has the weight {weight!r} for the "
+                    f"class {label!r}, but expected a finite number >= 0."
+                )
+        weights = np.array([float(class_weight.get(k, 1)) for k in classes.tolist()])
     own = weights[codes]
     return own if sample_weight is None else own * sample_weight
 
 
+@quietly
 def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
     """Validated Data in the training's dtype, or None where none are given."""
     if X_val is None and y_val is None:
@@ -158,17 +197,25 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
         )
     if sample_weight_val is not None:
         with told_of("sample_weight_val"):
-            sample_weight_val = _check_sample_weight(
-                sample_weight_val, X_val, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight_val = check_weight(sample_weight_val, X_val)
         if not sample_weight_val.any():
             raise ValueError("sample_weight_val is zero for every sample.")
     return Data(X_val, encode(y_val, estimator.classes_, "y_val"), sample_weight_val)
 
 
-def keep_out(data, fraction, seed):
+def keep_out(data, fraction, seed, classes):
     """Data without a stratified fraction of it, and that fraction."""
     n_rows = data.X.shape[0]
+    ways = (
+        "Pass X_val and y_val to fit, choose another validation_fraction, or watch the "
+        "training data with validation_fraction=None."
+    )
+    rare = classes[np.bincount(data.y, minlength=len(classes)) == 1].tolist()
+    if rare:
+        raise ValueError(
+            f"A stratified validation_fraction={fraction} cannot be kept out for early "
+            f"stopping: of the classes {rare} there is but one sample each. {ways}"
+        )
     n_val = max(math.ceil(fraction * n_rows), len(np.unique(data.y)))
     try:
         train_rows, val_rows = train_test_split(
@@ -180,9 +227,7 @@ def keep_out(data, fraction, seed):
     except ValueError as error:
         raise ValueError(
             f"A stratified validation_fraction={fraction} of {n_rows} samples cannot "
-            f"be kept out for early stopping: {error} Pass X_val and y_val to fit, "
-            "choose another validation_fraction, or watch the training data with "
-            "validation_fraction=None."
+            f"be kept out for early stopping: {error} {ways}"
         ) from error
     return data.rows(train_rows), data.rows(val_rows)
 
@@ -198,11 +243,41 @@ def check_scorer(estimator):
     )
 
     def score(fitted, X, y, sample_weight):
-        if sample_weight is None or not takes_weights:
-            return scorer(fitted, X, y)
-        return scorer(fitted, X, y, sample_weight=sample_weight)
+        weight = {}
+        if sample_weight is not None and takes_weights:
+            weight["sample_weight"] = sample_weight
+        try:
+            value = scorer(fitted, X, y, **weight)
+        except ValueError as error:
+            lacking = sorted(set(fitted.classes_.tolist()) - set(y.tolist()))
+            if not lacking:
+                raise
+            raise ValueError(
+                f"scoring={estimator.scoring!r} cannot score validation data whose "
+                f"y_val lacks the classes {lacking}: {error}"
+            ) from error
+        if not isinstance(value, Real):
+            raise ValueError(
+                f"scoring={estimator.scoring!r} returned {value!r}, but expected a "
+                "number."
+            )
+        return float(value)
 
     return score
+
+
+def check_numbers(estimator):
+    """Refuse parameters of the right type whose values cannot be calculated with."""
+    for name in ("init_scale", "alpha", "learning_rate_init", "power_t", "tol"):
+        value = getattr(estimator, name)
+        try:
+            is_finite = math.isfinite(value)
+        except OverflowError:
+            is_finite = False
+        if not is_finite:
+            raise ValueError(
+                f"{name}={value!r} was given, but expected a finite number."
+            )
 
 
 def fingerprint(data):
@@ -227,7 +302,7 @@ def told_of(names):
     """Say which data an error is about, where scikit-learn would call them X and y."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{names}: {error}") from error
 

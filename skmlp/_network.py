@@ -114,14 +114,14 @@ class Architecture:
             [np.asarray(a, dtype) for a in parts] for parts in (coefs, intercepts)
         )
 
-    def initial_params(self, generator, dtype):
-        """Glorot's uniform weights and zero biases, (n_params,).
+    def initial_params(self, generator, dtype, scale=1.0):
+        """Glorot's uniform weights times a scale, and zero biases, (n_params,).
 
         Drawn in float64 whatever the dtype: the numbers a seed gives are the same.
         """
         params = np.zeros(self.n_params, dtype)
         for coef in self.unpack(params)[0]:
-            limit = np.sqrt(6.0) / np.sqrt(sum(coef.shape))
+            limit = scale * (np.sqrt(6.0) / np.sqrt(sum(coef.shape)))
             coef[...] = generator.uniform(-limit, limit, coef.shape)
         return params
 

@@ -61,6 +61,11 @@ class State:
     stop_reason: str = ""
 
     @property
+    def is_unscored(self):
+        """Whether something was watched, in vain."""
+        return bool(self.watched) and self.n_new > 0 and self.best_score == -np.inf
+
+    @property
     def kept_params(self):
         return self.params if self.best_params is None else self.best_params
 
@@ -112,11 +117,15 @@ class Task:
 
     def __post_init__(self):
         self.last_epoch = self.state.n_iter + self.n_epochs
-        if self.sample_weight is None:
-            self.total_weight = float(self.X.shape[0])
-        else:
+        self.total_weight = float(self.X.shape[0])
+        if self.sample_weight is not None:
             self.total_weight = float(self.sample_weight.sum())
         self.decay = float(self.alpha) / self.total_weight
+        if not self.decay < float(np.finfo(self.X.dtype).max):
+            raise ValueError(
+                f"alpha={self.alpha!r} divided by the total weight of the samples, "
+                f"{self.total_weight:.6g}, is too large a number for {self.X.dtype}."
+            )
 
     def penalty(self, params):
         """alpha / (2 S) |W|^2"""
@@ -300,11 +309,12 @@ def validate(task, state):
         loss = mean_cross_entropy(task.architecture, state.params, data)
         score = -loss
     if data.score is not None:
-        score = float(data.score(state.params))
+        score = data.score(state.params)
     return score, loss + task.penalty(state.params)
 
 
 def mean_cross_entropy(architecture, params, data):
+    @np.errstate(all="ignore")
     def total(rows, log_probabilities):
         y = data.y[rows]
         losses = -log_probabilities[np.arange(len(y)), y].astype(np.float64)  # (B,)
@@ -312,9 +322,11 @@ def mean_cross_entropy(architecture, params, data):
             losses *= data.sample_weight[rows]
         return losses.sum()
 
-    weight = len(data.y) if data.sample_weight is None else data.sample_weight.sum()
+    weight = len(data.y)
+    if data.sample_weight is not None:
+        weight = float(data.sample_weight.sum())
     totals = map_blocks(total, "log_probabilities", data.X, architecture, params)
-    return float(sum(totals) / weight)
+    return float(sum(totals)) / weight
 
 
 def watch(task, state, score):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-
-from skmlp import MomentumMLPClassifier
+from settings import plain
 
 
 @pytest.fixture
@@ -15,9 +14,7 @@ def uneven(iris):
 
 
 def make(**params):
-    return MomentumMLPClassifier(
-        (5,), batch_size=32, max_iter=10, random_state=0, **params
-    )
+    return plain((5,), batch_size=32, max_iter=10, random_state=0, **params)
 
 
 def assert_same(a, b):
@@ -61,12 +58,12 @@ def test_balanced_counts_sample_weights(uneven):
 def test_balanced_lifts_the_rare_class(rng):
     X = np.r_[rng.normal(size=(300, 2)), rng.normal(1.0, 1.0, size=(15, 2))]
     y = np.r_[np.zeros(300), np.ones(15)]
-    mlp = MomentumMLPClassifier((5,), max_iter=100, random_state=0)
-    plain = np.mean(mlp.fit(X, y).predict(X[300:]))
+    mlp = plain((5,), max_iter=100, random_state=0)
+    unweighted = np.mean(mlp.fit(X, y).predict(X[300:]))
     balanced = np.mean(
         mlp.set_params(class_weight="balanced").fit(X, y).predict(X[300:])
     )
-    assert balanced > 0.5 > plain
+    assert balanced > 0.5 > unweighted
 
 
 def test_partial_fit_refuses_balanced(uneven):
@@ -83,9 +80,9 @@ def test_partial_fit_refuses_balanced(uneven):
 
 def test_bad_class_weights_are_refused(uneven):
     X, y = uneven
-    with pytest.raises(ValueError, match=r"classes, \[2\], are not in"):
+    with pytest.raises(ValueError, match=r"class_weight=.* has the labels \[7\]"):
         make(class_weight={0: 1, 1: 1, 7: 3}).fit(X, y)
-    with pytest.raises(ValueError, match=r"class_weight=.*-2.* negative"):
+    with pytest.raises(ValueError, match=r"class_weight=.*weight -2 for the class 1"):
         make(class_weight={0: 1, 1: -2, 2: 1}).fit(X, y)
     with pytest.raises(ValueError, match="Got 'even'"):
         make(class_weight="even").fit(X, y)

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
-
-from skmlp import MomentumMLPClassifier
+from settings import plain
 
 OWN_TYPE = "skmlp._classifier.MomentumMLPClassifier"
 
@@ -77,8 +76,8 @@ AS_LAW = settings(
 )
 def test_k_partial_fits_are_a_fit_of_k_epochs(iris, tmp_path, params, k, keeper, dtype):
     X, y = iris[0].astype(dtype), iris[1]
-    whole = MomentumMLPClassifier((6,), max_iter=k, **params).fit(X, y)
-    parts = MomentumMLPClassifier((6,), **params)
+    whole = plain((6,), max_iter=k, **params).fit(X, y)
+    parts = plain((6,), **params)
     for _ in range(k):
         parts = KEEPERS[keeper](parts.partial_fit(X, y, classes=[0, 1, 2]), tmp_path)
     assert_same_training(whole, parts)
@@ -98,21 +97,21 @@ def test_warm_starts_add_up(
 ):
     X, y = iris[0].astype(dtype), iris[1]
     params = params | {"early_stopping": early_stopping}
-    whole = MomentumMLPClassifier((6,), max_iter=sum(epochs), **params).fit(X, y)
-    parts = MomentumMLPClassifier((6,), warm_start=True, **params)
+    whole = plain((6,), max_iter=sum(epochs), **params).fit(X, y)
+    parts = plain((6,), warm_start=True, **params)
     for n in epochs:
         parts = KEEPERS[keeper](parts.set_params(max_iter=n).fit(X, y), tmp_path)
     assert_same_training(whole, parts)
 
 
 def test_without_warm_start_fit_starts_anew(iris):
-    mlp = MomentumMLPClassifier((6,), max_iter=3, random_state=0).fit(*iris)
+    mlp = plain((6,), max_iter=3, random_state=0).fit(*iris)
     first = mlp.loss_curve_
     assert mlp.fit(*iris).loss_curve_ == first
 
 
 def test_what_was_stopped_early_goes_on_only_with_more_patience(iris):
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (6,), max_iter=50, early_stopping=True, n_iter_no_change=2, tol=0.5,
         warm_start=True, random_state=0,
     )  # fmt: skip
@@ -128,15 +127,13 @@ def test_what_was_stopped_early_goes_on_only_with_more_patience(iris):
 def test_without_early_stopping_the_last_weights_go_on(iris, method):
     """Once it is switched off, the best epoch of the past is no longer restored."""
     X, y = iris
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (6,), batch_size=None, max_iter=30, early_stopping=True, n_iter_no_change=2,
         validation_fraction=None, tol=0.5, warm_start=True, random_state=0,
     ).fit(X, y)  # fmt: skip
     mlp.set_params(early_stopping=False, max_iter=1)
     getattr(mlp, method)(X, y)
-    whole = MomentumMLPClassifier(
-        (6,), batch_size=None, max_iter=mlp.n_iter_, random_state=0
-    )
+    whole = plain((6,), batch_size=None, max_iter=mlp.n_iter_, random_state=0)
     assert_same_training(mlp, whole.fit(X, y))
     assert mlp.best_validation_score_ is None
 
@@ -146,14 +143,14 @@ def test_what_is_watched_anew_has_its_own_best(iris):
     """Accuracies, losses and the training loss have no common best."""
     X, y = iris
     data = {"X_val": X[::3], "y_val": y[::3]}
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (6,), early_stopping=True, scoring="accuracy", tol=0.0, max_iter=5,
         warm_start=True, random_state=0,
     ).fit(X, y, **data)  # fmt: skip
     mlp.set_params(scoring="loss").fit(X, y, **data)
     assert mlp.best_validation_score_ == max(mlp.validation_scores_[5:]) < 0
     assert mlp.best_iter_ > 5
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (6,), learning_rate="adaptive", max_iter=9, warm_start=True, random_state=0
     ).fit(X, y)
     mlp.set_params(early_stopping=True).fit(X, y)
@@ -164,7 +161,7 @@ def test_what_is_watched_anew_has_its_own_best(iris):
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])
 def test_other_validation_data_have_their_own_best(iris, kind):
     X, y = iris
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (6,), early_stopping=True, max_iter=5, warm_start=True, random_state=0
     ).fit(X, y, X_val=kind(X[::3]), y_val=y[::3])
     other = {"X_val": kind(X[::3]), "y_val": (y[::3] + 1) % 3}  # far worse
@@ -178,7 +175,7 @@ def test_other_validation_data_have_their_own_best(iris, kind):
 def test_generators_of_other_kinds(iris):
     def make(max_iter, warm_start=False):
         generator = np.random.RandomState(np.random.PCG64(3))
-        return MomentumMLPClassifier(
+        return plain(
             (6,), batch_size=20, max_iter=max_iter, random_state=generator,
             warm_start=warm_start,
         ).fit(*iris)  # fmt: skip
@@ -190,7 +187,7 @@ def test_generators_of_other_kinds(iris):
 
 def test_another_schedule_forgets_how_far_adaptive_has_shrunk(iris):
     X, y = iris
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (6,), learning_rate="adaptive", tol=9.0, n_iter_no_change=1, max_iter=9,
         momentum=0.0, warm_start=True, random_state=0,
     ).fit(X, y)  # fmt: skip
@@ -203,10 +200,10 @@ def test_another_schedule_forgets_how_far_adaptive_has_shrunk(iris):
 
 
 def test_random_state_objects_continue_their_own_stream(iris):
-    whole = MomentumMLPClassifier(
+    whole = plain(
         (6,), batch_size=20, max_iter=5, random_state=np.random.RandomState(3)
     ).fit(*iris)
-    parts = MomentumMLPClassifier(
+    parts = plain(
         (6,), batch_size=20, max_iter=2, random_state=np.random.RandomState(3)
     ).set_params(warm_start=True)
     parts.fit(*iris).set_params(max_iter=3).fit(*iris)
@@ -216,14 +213,14 @@ def test_random_state_objects_continue_their_own_stream(iris):
 def test_validation_curves_go_on(iris):
     X, y = iris
     data = {"X_val": X[::3], "y_val": y[::3]}
-    whole = MomentumMLPClassifier((6,), max_iter=5, random_state=0).fit(X, y, **data)
-    parts = MomentumMLPClassifier((6,), max_iter=2, random_state=0, warm_start=True)
+    whole = plain((6,), max_iter=5, random_state=0).fit(X, y, **data)
+    parts = plain((6,), max_iter=2, random_state=0, warm_start=True)
     parts.fit(X, y, **data).set_params(max_iter=3).fit(X, y, **data)
     assert_same_training(whole, parts)
     parts.fit(X, y)  # three epochs that nobody watched
     assert parts.n_iter_ == 8
     assert_array_equal(np.isnan(parts.validation_scores_), [False] * 5 + [True] * 3)
-    late = MomentumMLPClassifier((6,), max_iter=2, random_state=0, warm_start=True)
+    late = plain((6,), max_iter=2, random_state=0, warm_start=True)
     late.fit(X, y).fit(X, y, **data)
     assert_array_equal(np.isnan(late.validation_scores_), [True] * 2 + [False] * 2)
 
@@ -231,19 +228,19 @@ def test_validation_curves_go_on(iris):
 def test_a_batch_may_lack_a_class(iris):
     X, y = iris
     names = np.array(["a", "b", "c"])[y]
-    mlp = MomentumMLPClassifier((6,), random_state=0)
+    mlp = plain((6,), random_state=0)
     mlp.partial_fit(X[:50], names[:50], classes=["c", "a", "b"])
     for _ in range(200):
         for rows in (slice(0, 60), slice(40, 110), slice(100, 150)):
             mlp.partial_fit(X[rows], names[rows])
     assert mlp.n_iter_ == 601
     assert mlp.score(X, names) > 0.8
-    warm = MomentumMLPClassifier((6,), max_iter=2, warm_start=True).fit(X, names)
+    warm = plain((6,), max_iter=2, warm_start=True).fit(X, names)
     assert warm.fit(X[:60], names[:60]).n_iter_ == 4
 
 
 def test_partial_fit_continues_a_fit(iris):
-    mlp = MomentumMLPClassifier((6,), max_iter=4, batch_size=32, random_state=0)
+    mlp = plain((6,), max_iter=4, batch_size=32, random_state=0)
     whole = copy.deepcopy(mlp).set_params(max_iter=5).fit(*iris)
     assert_same_training(whole, mlp.fit(*iris).partial_fit(*iris))
 
@@ -261,7 +258,7 @@ def test_partial_fit_continues_a_fit(iris):
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_changes_between_calls_are_refused(iris, change, said, method):
     X, y = iris
-    mlp = MomentumMLPClassifier((6,), max_iter=2, warm_start=True).fit(X, y)
+    mlp = plain((6,), max_iter=2, warm_start=True).fit(X, y)
     before, change = vars(mlp).copy(), change.copy()
     X = X[:, : change.pop("columns", 4)]
     y = np.array(change.pop("labels", [0, 1, 2]))[y]
@@ -278,14 +275,14 @@ def test_changes_between_calls_are_refused(iris, change, said, method):
 def test_partial_fit_says_what_it_needs(iris):
     X, y = iris
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
-        MomentumMLPClassifier().partial_fit(X, y)
+        plain().partial_fit(X, y)
     with pytest.raises(ValueError, match="does not support early_stopping=True"):
-        MomentumMLPClassifier(early_stopping=True).partial_fit(X, y, [0, 1, 2])
-    mlp = MomentumMLPClassifier().partial_fit(X, y, classes=[0, 1, 2])
+        plain(early_stopping=True).partial_fit(X, y, [0, 1, 2])
+    mlp = plain().partial_fit(X, y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match=r"classes=\[0, 1\] is not the same"):
         mlp.partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match=r"y has the labels \[5\]"):
-        MomentumMLPClassifier().partial_fit(X, [5] * 150, classes=[0, 1, 2])
+        plain().partial_fit(X, [5] * 150, classes=[0, 1, 2])
 
 
 def test_cosine_continues_an_interrupted_run(iris):
@@ -293,7 +290,7 @@ def test_cosine_continues_an_interrupted_run(iris):
 
     X, y = iris
     common = {"learning_rate": "cosine", "batch_size": 32, "random_state": 0}
-    whole = MomentumMLPClassifier((6,), max_iter=8, **common).fit(X, y)
+    whole = plain((6,), max_iter=8, **common).fit(X, y)
     calls = []
 
     def interrupt_third(estimator, X, y):
@@ -302,9 +299,7 @@ def test_cosine_continues_an_interrupted_run(iris):
             raise KeyboardInterrupt
         return 0.0
 
-    mlp = MomentumMLPClassifier(
-        (6,), max_iter=8, warm_start=True, scoring=interrupt_third, **common
-    )
+    mlp = plain((6,), max_iter=8, warm_start=True, scoring=interrupt_third, **common)
     with pytest.raises(KeyboardInterrupt):
         mlp.fit(X, y, X_val=X, y_val=y)
     assert mlp.n_iter_ == 3
@@ -322,6 +317,6 @@ def test_the_kept_state_is_plain(iris):
             return set().union(*map(kinds, value)) if value else set()
         return {type(value)}
 
-    mlp = MomentumMLPClassifier((6,), max_iter=2, random_state=0).fit(*iris)
+    mlp = plain((6,), max_iter=2, random_state=0).fit(*iris)
     allowed = {np.ndarray, float, int, bool, str, type(None)}
     assert kinds(vars(mlp)) <= allowed

@@ -7,13 +7,14 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from settings import plain
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmlp import LossCurveDisplay, MomentumMLPClassifier
+from skmlp import LossCurveDisplay
 
 mpl.use("agg")
 
@@ -25,7 +26,7 @@ def close_figures():
 
 
 def make(**params):
-    return MomentumMLPClassifier(
+    return plain(
         **({"hidden_layer_sizes": (6,), "max_iter": 30, "random_state": 0} | params)
     )
 

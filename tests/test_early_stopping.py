@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from settings import plain
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from skmlp import MomentumMLPClassifier
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def split(digits):
 
 
 def make(**params):
-    return MomentumMLPClassifier(
+    return plain(
         **({"hidden_layer_sizes": (12,), "max_iter": 15, "random_state": 0} | params)
     )
 
@@ -227,6 +226,7 @@ def test_a_score_of_nan_is_no_improvement(split):
     X, y, X_val, y_val = split
     scores = iter([0.5, 0.6, *[np.nan] * 20])
     mlp = make(
+        hidden_layer_sizes=(),  # it learns from the first epoch on
         early_stopping=True,
         scoring=lambda estimator, X, y: next(scores),
         n_iter_no_change=3,

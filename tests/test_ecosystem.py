@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from settings import plain
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier
@@ -15,14 +16,13 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmlp import MomentumMLPClassifier
-
 
 @pytest.fixture
 def mlp():
-    return MomentumMLPClassifier((10,), max_iter=60, random_state=0)
+    return plain((10,), max_iter=60, random_state=0)
 
 
+@pytest.mark.filterwarnings("ignore:The network has learned little")
 def test_grid_search_over_alpha(mlp, iris):
     search = GridSearchCV(mlp, {"alpha": np.logspace(-2, 3, 6)}, cv=3).fit(*iris)
     scores = search.cv_results_["mean_test_score"]

@@ -1,5 +1,6 @@
 """scikit-learn's own checks, on several configurations, none expected to fail."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skmlp import MomentumMLPClassifier
@@ -18,6 +19,8 @@ CONFIGURATIONS = [
 ]
 
 
+# Some checks fit features around 100, which rightly is remarked.
+@pytest.mark.filterwarnings("ignore:The network has learned little")
 @parametrize_with_checks(CONFIGURATIONS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

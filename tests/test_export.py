@@ -7,17 +7,18 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
+from settings import plain
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmlp import MomentumMLPClassifier, to_sklearn
+from skmlp import to_sklearn
 
 
 def make(**params):
-    return MomentumMLPClassifier(
+    return plain(
         **({"hidden_layer_sizes": (8, 5), "max_iter": 40, "random_state": 0} | params)
     )
 
@@ -87,6 +88,7 @@ def test_it_has_all_that_a_fitted_mlp_classifier_has(iris):
     assert theirs.t_ == 40 * 150
 
 
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 def test_parameters_are_carried_over(iris):
     params = {
         "learning_rate": "invscaling",
@@ -143,6 +145,8 @@ def test_alpha_is_converted(iris, batch_size):
     assert_allclose(theirs.loss_curve_, ours.loss_curve_, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+@pytest.mark.filterwarnings("ignore:The network has learned little")
 def test_alpha_counts_the_samples_that_were_trained_on(iris):
     """Without those kept out, without those of weight zero; a block's own."""
     X, y = iris

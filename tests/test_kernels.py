@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
+from settings import plain
 
 import skmlp
-from skmlp import MomentumMLPClassifier, _kernels
+from skmlp import _kernels
 from skmlp._network import ACTIVATIONS
 
 is_compiled = hasattr(_kernels.train, "compiled") and hasattr(
@@ -111,7 +112,7 @@ def test_one_compilation_for_each_precision_and_storage(iris, dtype, tmp_path):
         rows = container(X)
         labels = np.resize(y, rows.shape[0])
         for batch_size in (None, 32):
-            mlp = MomentumMLPClassifier((5,), max_iter=1, batch_size=batch_size)
+            mlp = plain((5,), max_iter=1, batch_size=batch_size)
             mlp.fit(rows, labels, sample_weight=np.resize(1.0, rows.shape[0]))
             if rows.shape[0] == 150:
                 mlp.fit(rows, read_only(labels), sample_weight=weights[i % 4])

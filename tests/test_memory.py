@@ -4,8 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-
-from skmlp import MomentumMLPClassifier
+from settings import plain
 
 
 def peak_of(call):
@@ -24,7 +23,7 @@ def peak_of(call):
 def test_a_fit_of_many_rows(batch_size):
     X = np.random.default_rng(0).standard_normal((200_000, 100), np.float32)
     y = (X[:, 0] > 0).astype(int)
-    mlp = MomentumMLPClassifier((10,), batch_size=batch_size, max_iter=1)
+    mlp = plain((10,), batch_size=batch_size, max_iter=1)
     # Class indices, where they are sorted; an epoch's order; 4 MB in the network.
     assert peak_of(lambda: mlp.fit(X, y)) < 12
 
@@ -32,7 +31,7 @@ def test_a_fit_of_many_rows(batch_size):
 def test_many_classes_and_few_features():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20_000, 1)), rng.integers(0, 1000, 20_000)
-    mlp = MomentumMLPClassifier((48,), batch_size=None, max_iter=1)
+    mlp = plain((48,), batch_size=None, max_iter=1)
     # One-hot targets or scores of all rows would be 160 MB.
     assert peak_of(lambda: mlp.fit(X, y)) < 15
 
@@ -44,12 +43,12 @@ def test_many_sparse_features():
 
     X = random_array((300, 2**16), density=1e-4, format="csr", rng=0)
     y = np.arange(300) % 2
-    mlp = MomentumMLPClassifier((48,), max_iter=2)
+    mlp = plain((48,), max_iter=2)
     megabytes = 2**16 * 48 * 8 / 1e6
     assert peak_of(lambda: mlp.fit(X, y)) < 7.5 * megabytes
 
 
 def test_prediction_of_many_rows_needs_little_more_than_its_result(rng):
     X, y = rng.normal(size=(100_000, 20)), np.arange(100_000) % 10
-    mlp = MomentumMLPClassifier((48, 32), max_iter=1).fit(X[:1000], y[:1000])
+    mlp = plain((48, 32), max_iter=1).fit(X[:1000], y[:1000])
     assert peak_of(lambda: mlp.predict_proba(X)) < 8 + 12

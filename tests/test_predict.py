@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-
-from skmlp import MomentumMLPClassifier
+from settings import plain
 
 
 @pytest.fixture(scope="module")
 def fitted(digits):
     X, y = digits
-    return MomentumMLPClassifier(random_state=0, max_iter=20).fit(X, y), X
+    return plain(random_state=0, max_iter=20).fit(X, y), X
 
 
 def test_methods_agree(fitted):
@@ -28,7 +27,7 @@ def test_methods_agree(fitted):
 def test_two_classes_have_one_column_of_scores(digits):
     X, y = digits
     X, y = X[y < 2], y[y < 2]
-    mlp = MomentumMLPClassifier(random_state=0, max_iter=5).fit(X, y)
+    mlp = plain(random_state=0, max_iter=5).fit(X, y)
     scores, log_proba = mlp.decision_function(X), mlp.predict_log_proba(X)
     assert scores.shape == (len(X),)
     assert_allclose(scores, log_proba[:, 1] - log_proba[:, 0], rtol=1e-10, atol=1e-13)
@@ -37,7 +36,7 @@ def test_two_classes_have_one_column_of_scores(digits):
 
 def test_log_probabilities_never_underflow(digits):
     X, y = digits
-    mlp = MomentumMLPClassifier((), alpha=0, max_iter=20, random_state=0)
+    mlp = plain((), alpha=0, max_iter=20, random_state=0)
     mlp.fit(X / 16, y)
     far = X * 1e4
     assert mlp.predict_proba(far).min() < 1e-300
@@ -48,7 +47,7 @@ def test_log_probabilities_never_underflow(digits):
 
 def test_the_seeds_output_caps_probabilities(digits):
     X, y = digits
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         output_activation="logistic", alpha=0, max_iter=200, random_state=0
     ).fit(X, y)
     assert mlp.score(X, y) > 0.95
@@ -72,15 +71,15 @@ def test_renaming_classes_renames_predictions(iris, order, seed):
     """Labels' names have no meaning: any names in the same order train the same."""
     X, y = iris
     names = np.array(["a", "b", "c"])
-    mlp = MomentumMLPClassifier((5,), max_iter=3, random_state=seed)
+    mlp = plain((5,), max_iter=3, random_state=seed)
     expected = mlp.fit(X, y).predict(X)
     assert_array_equal(mlp.fit(X, names[y]).predict(X), names[expected])
     # Permuting them is the same training with the output units in another order:
     # start it there, and every column comes out where it went.
     order = np.array(order)
-    first = MomentumMLPClassifier((5,), max_iter=1, learning_rate_init=1e-300)
+    first = plain((5,), max_iter=1, learning_rate_init=1e-300)
     first.set_params(warm_start=True, random_state=seed).fit(X, y)
-    permuted = MomentumMLPClassifier((5,), max_iter=1, learning_rate_init=1e-300)
+    permuted = plain((5,), max_iter=1, learning_rate_init=1e-300)
     permuted.set_params(warm_start=True, random_state=seed).fit(X, order[y])
     permuted.coefs_ = [c.copy() for c in first.coefs_]
     permuted.coefs_[-1] = first.coefs_[-1][:, np.argsort(order)]

@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
+from settings import plain
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_info
 
-from skmlp import MomentumMLPClassifier, _classifier
+from skmlp import _classifier
 
 has_callbacks = parse_version(sklearn.__version__) >= parse_version("1.9")
 needs_callbacks = pytest.mark.skipif(not has_callbacks, reason="needs scikit-learn 1.9")
 
 
 def make(**params):
-    return MomentumMLPClassifier(
+    return plain(
         **({"hidden_layer_sizes": (6,), "max_iter": 4, "random_state": 0} | params)
     )
 

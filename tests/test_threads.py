@@ -235,10 +235,12 @@ from skmlp import MomentumMLPClassifier
 warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads
 
 def limits():
-    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+    blas = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    return {lib["num_threads"] for lib in blas}
 
 X, y = np.random.RandomState(0).normal(size=(300, 64)), np.arange(300) % 10
-make = lambda: MomentumMLPClassifier((48, 32), batch_size=300, max_iter=3, random_state=0)
+params = {"batch_size": 300, "max_iter": 3, "random_state": 0}
+make = lambda: MomentumMLPClassifier((48, 32), **params)
 threadpool_limits(2, user_api="blas")
 expected = make().fit(X, y).loss_
 stop = threading.Event()

@@ -5,14 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-
-from skmlp import MomentumMLPClassifier
+from settings import plain
 
 
 def full_batch(**params):
-    return MomentumMLPClassifier(
-        (6,), batch_size=None, max_iter=30, random_state=0, **params
-    )
+    return plain((6,), batch_size=None, max_iter=30, random_state=0, **params)
 
 
 def assert_same_network(a, b, rtol=1e-9):
@@ -64,7 +61,7 @@ def test_zero_weight_equals_leaving_out_bit_for_bit(iris, batch_size):
     weight = np.ones(150)
     weight[::3] = 0
     kept = weight > 0
-    mlp = MomentumMLPClassifier(batch_size=batch_size, max_iter=5, random_state=0)
+    mlp = plain(batch_size=batch_size, max_iter=5, random_state=0)
     a = mlp.fit(X, y, sample_weight=weight)
     curve, coefs = a.loss_curve_, a.coefs_
     b = mlp.fit(X[kept], y[kept], sample_weight=weight[kept])
@@ -76,7 +73,7 @@ def test_zero_weight_equals_leaving_out_bit_for_bit(iris, batch_size):
 @pytest.mark.parametrize("batch_size", [None, 32])
 def test_equal_weights_are_no_weights(iris, batch_size):
     X, y = iris
-    mlp = MomentumMLPClassifier(batch_size=batch_size, max_iter=5, random_state=0)
+    mlp = plain(batch_size=batch_size, max_iter=5, random_state=0)
     curve = mlp.fit(X, y).loss_curve_
     assert mlp.fit(X, y, sample_weight=np.ones(150)).loss_curve_ == curve
 
@@ -95,7 +92,7 @@ def test_bad_weights_are_refused(iris):
 def test_weights_count_in_batches_of_one(iris):
     """Weight 2 is a step twice as long there; it is not the same batch's mean."""
     X, y = iris
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (6,),
         batch_size=1,
         alpha=0.0,
@@ -103,9 +100,9 @@ def test_weights_count_in_batches_of_one(iris):
         learning_rate_init=0.01,
         random_state=0,
     )
-    plain = mlp.fit(X, y).predict_proba(X)
+    unweighted = mlp.fit(X, y).predict_proba(X)
     weighted = mlp.fit(X, y, sample_weight=np.where(y == 0, 10.0, 1.0))
-    assert weighted.predict_proba(X)[:, 0].mean() > plain[:, 0].mean() + 0.05
+    assert weighted.predict_proba(X)[:, 0].mean() > unweighted[:, 0].mean() + 0.05
 
 
 def test_a_rare_class_is_found_whatever_the_batch_size():
@@ -116,7 +113,7 @@ def test_a_rare_class_is_found_whatever_the_batch_size():
     y = (rng.uniform(size=20_000) < 0.003).astype(int)
     X = rng.normal(size=(20_000, 5)) + 0.7 * y[:, None]
     for batch_size, max_iter in [(None, 200), (200, 20), (32, 20)]:
-        mlp = MomentumMLPClassifier(
+        mlp = plain(
             (), class_weight="balanced", batch_size=batch_size, max_iter=max_iter,
             learning_rate="cosine", learning_rate_init=0.05, random_state=0,
         ).fit(X, y)  # fmt: skip
@@ -128,7 +125,7 @@ def test_a_small_last_batch_is_a_small_step(digits, n_samples):
     """One row too many, in a batch of its own, used to cost a third of the accuracy."""
     order = np.random.RandomState(1).permutation(len(digits[1]))
     X, y = digits[0][order] / 16, digits[1][order]
-    mlp = MomentumMLPClassifier(
+    mlp = plain(
         (48, 32), batch_size=200, alpha=0.3, learning_rate="constant",
         learning_rate_init=0.2, max_iter=200, random_state=0,
     ).fit(X[:n_samples], y[:n_samples])  # fmt: skip

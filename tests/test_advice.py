@@ -1,0 +1,113 @@
+"""A network that learned nothing says so, with the cause and the way to go."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import scale
+
+from skmlp import MomentumMLPClassifier
+
+
+def said_by(mlp, X, y, **weights):
+    """The one warning of a fit, or none."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mlp.fit(X, y, **weights)
+    assert len(caught) <= 1
+    if not caught:
+        return ""
+    assert caught[0].category is ConvergenceWarning
+    assert caught[0].filename == __file__  # it points at the caller
+    return str(caught[0].message)
+
+
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
+@pytest.mark.parametrize(
+    ("load", "column"), [(load_wine, "proline"), (load_breast_cancer, "worst area")]
+)
+def test_unscaled_features(load, column, activation):
+    X, y = load(return_X_y=True, as_frame=True)
+    rate = {"logistic": 1.0, "tanh": 0.1, "relu": 0.02}[activation]
+    mlp = MomentumMLPClassifier(
+        activation=activation, learning_rate_init=rate, random_state=0
+    )
+    said = said_by(mlp, X, y)
+    assert "has learned little" in said
+    assert f"of '{column}'" in said
+    assert "StandardScaler" in said
+    said = said_by(mlp, X.to_numpy(), y)
+    assert f"of column {X.columns.get_loc(column)})" in said
+    assert "StandardScaler" in said_by(mlp, csr_array(X.to_numpy()), y)
+    assert said_by(mlp, scale(X), y) == ""
+
+
+def test_weights_that_add_up_to_one():
+    """AdaBoost's: the penalty then weighs as much as all samples."""
+    X, y = load_breast_cancer(return_X_y=True)
+    X = scale(X)
+    weight = np.full(len(y), 1 / len(y))
+    mlp = MomentumMLPClassifier(alpha=0.5, random_state=0)
+    said = said_by(mlp, X, y, sample_weight=weight)
+    for words in ("penalty is too strong", "alpha=0.5", "total weight, 1.", "smaller"):
+        assert words in said
+    mlp.set_params(alpha=0.5 / len(y))
+    assert said_by(mlp, X, y, sample_weight=weight) == ""
+    assert mlp.score(X, y) > 0.97
+
+
+def test_a_penalty_that_cannot_converge():
+    """Rate times alpha / S above 1: each step takes more than all of a weight."""
+    X, y = load_iris(return_X_y=True)
+    mlp = MomentumMLPClassifier(
+        (48, 32), alpha=3000, learning_rate="constant", learning_rate_init=0.2,
+        batch_size=200, max_iter=200, nesterovs_momentum=False, init_scale=1.0,
+    )  # fmt: skip
+    said = said_by(mlp, X, y)
+    assert "far above" in said
+    assert "alpha=3000 is too large. Try a smaller alpha" in said
+    with pytest.raises(ValueError, match=r"diverged .* alpha=100000.* smaller alpha"):
+        mlp.set_params(alpha=1e5).fit(X, y)
+
+
+def test_steps_that_are_too_large(iris):
+    X, y = iris
+    mlp = MomentumMLPClassifier(
+        (20,), learning_rate="constant", learning_rate_init=50.0, random_state=0
+    )
+    said = said_by(mlp, X, y)
+    assert "steps were too large" in said
+    assert "smaller learning_rate_init" in said
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_classes", [1, 2, 5])
+def test_no_cause_is_made_up_where_there_is_nothing_to_learn(seed, n_classes):
+    rng = np.random.RandomState(seed)
+    X, y = rng.normal(size=(60, 4)), rng.randint(0, n_classes, 60)
+    for max_iter in (1, 100):
+        mlp = MomentumMLPClassifier(max_iter=max_iter, random_state=seed)
+        assert said_by(mlp, X, y) == ""
+
+
+def test_the_training_is_not_changed_by_it(iris):
+    X, y = iris
+    mlp = MomentumMLPClassifier((5,), alpha=0, max_iter=3, random_state=0)
+    coefs = mlp.fit(X, y).coefs_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with np.errstate(all="raise"):
+            mlp.fit(X, y)
+    assert_array_equal(mlp.coefs_[0], coefs[0])
+
+
+def test_it_points_at_the_caller_through_a_pipeline():
+    X, y = load_wine(return_X_y=True)
+    pipe = make_pipeline(MomentumMLPClassifier(random_state=0))
+    with pytest.warns(ConvergenceWarning, match="StandardScaler"):
+        pipe.fit(X, y)

@@ -1,0 +1,122 @@
+"""Labels of y against the known classes, whatever the dtypes of the two are."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from settings import plain
+
+X = np.random.RandomState(0).normal(size=(40, 3))
+CODES = np.arange(40) % 2
+
+
+def make(**params):
+    return plain((2,), max_iter=1, **params)
+
+
+DAYS = np.array(["2020-01-01", "2021-05-05", "1999-12-31"], "datetime64[D]")
+LABELS = {  # kind: three labels; those of two kinds are equal or not as Python has it
+    "short text": np.array(["a", "b", "ab"]),
+    "long text": np.array(["a", "category", "b"]),
+    "object text": np.array(["a", "dog", "b"], object),
+    "int64": np.array([0, 1, 257]),
+    "int8": np.array([0, 1, 7], np.int8),
+    "uint64": np.array([0, 1, 2**63], np.uint64),
+    "bool": np.array([False, True, True]),
+    "float": np.array([0.0, 1.0, 7.0]),
+    "object int": np.array([0, 1, 257], object),
+    "big-endian": np.array([0, 1, 257], ">i8"),
+    "days": DAYS,
+    "nanoseconds": DAYS.astype("datetime64[ns]"),
+    "a moment later": DAYS.astype("datetime64[s]") + 1,
+}
+
+
+def are_equal(one, other):
+    """Whether two labels are the same, one at a time."""
+    if isinstance(one, np.datetime64) != isinstance(other, np.datetime64):
+        return False
+    return bool(one == other) and isinstance(one, str) == isinstance(other, str)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    known=st.sampled_from(sorted(LABELS)),
+    given_=st.sampled_from(sorted(LABELS)),
+    how=st.sampled_from(["partial_fit", "warm start", "y_val"]),
+    which=st.permutations([0, 1, 2]),
+)
+def test_a_label_is_accepted_where_it_is_equal_to_a_known_one(
+    known, given_, how, which
+):
+    y = LABELS[known][list(which[:2])][CODES]
+    other = LABELS[given_][list(which[1:])][CODES]
+    classes = np.unique(y)
+    if len(classes) < 2:
+        return
+    fits = all(any(are_equal(b, a) for a in classes) for b in np.unique(other))
+
+    def use():
+        if how == "y_val":
+            make().fit(X, y, X_val=X, y_val=other)
+        elif how == "warm start":
+            make(warm_start=True).fit(X, y).fit(X, other)
+        else:
+            make().partial_fit(X, y, classes=classes).partial_fit(X, other)
+
+    if other.dtype == object and not isinstance(other[0], str):
+        fits = False  # scikit-learn does not take numbers in an object array
+    if fits:
+        use()
+    else:
+        with pytest.raises(
+            ValueError, match=r"y(_val)? has the labels \[|Unknown label"
+        ):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("known", "given_"),
+    [
+        (["cat", "dog"], ["category", "dogfish"]),
+        ([0, 1], [0.6, 1.6]),
+        ([0, 1], ["0", "1"]),
+        (np.array([0, 1], np.int8), [256, 257]),
+        ([2, 3], [False, True]),
+        (["a", "b"], DAYS[:2]),
+        (DAYS[:2], DAYS[:2].astype("datetime64[s]") + 1),
+        (DAYS[:2], DAYS[:2].astype("datetime64[D]").astype(np.int64)),
+    ],
+)
+def test_no_label_is_cut_short_wrapped_or_rounded_into_a_known_one(known, given_):
+    y, other = np.asarray(known)[CODES], np.asarray(given_)[CODES]
+    mlp = make().fit(X, y)
+    before = vars(mlp).copy()
+    with pytest.raises(ValueError, match=r"y has the labels \[|Unknown label type"):
+        mlp.partial_fit(X, other)
+    assert vars(mlp) == before
+    with pytest.raises(ValueError, match=r"y_val has the labels \["):
+        make().fit(X, y, X_val=X, y_val=other)
+
+
+def test_class_weight_knows_labels_by_value():
+    y = np.array(["cat", "dog"])[CODES]
+    with pytest.raises(ValueError, match=r"class_weight=.* has the labels \['category"):
+        make(class_weight={"category": 2}).fit(X, y)
+    a = make(class_weight={0.0: 3.0}, random_state=0).fit(X, CODES)
+    b = make(class_weight={0: 3.0}, random_state=0).fit(X, CODES)
+    assert_array_equal(a.coefs_[0], b.coefs_[0])
+
+
+@pytest.mark.parametrize("classes", [{0, 1}, frozenset([0, 1]), range(2), (1, 0)])
+def test_classes_in_any_container(classes):
+    mlp = make().partial_fit(X, CODES, classes=classes).partial_fit(X, CODES, classes)
+    assert_array_equal(mlp.classes_, [0, 1])
+
+
+def test_lazy_classes():
+    dask_array = pytest.importorskip("dask.array")
+    classes = dask_array.unique(dask_array.from_array(CODES, chunks=7))
+    mlp = make().partial_fit(X, CODES, classes=classes)
+    assert_array_equal(mlp.partial_fit(X, CODES, classes=classes).classes_, [0, 1])

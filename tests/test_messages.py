@@ -1,0 +1,175 @@
+"""Errors name the value, the argument by the user's own name, and what to do."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from settings import plain
+
+X = np.random.RandomState(0).normal(size=(40, 3))
+Y = np.arange(40) % 2
+
+
+def make(**params):
+    return plain(
+        **({"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0} | params)
+    )
+
+
+def nothing(estimator, X, y):
+    return None
+
+
+RARE = np.where(np.arange(40) == 7, "rare", np.array(["a", "b"])[Y])
+CASES = {
+    "one-hot y": (lambda: make().fit(X, np.eye(2)[Y]), "y.argmax(axis=1)"),
+    "several labels": (
+        lambda: make().fit(X, np.ones((40, 2), int) * [1, 0] | Y[:, None]),
+        "MultiOutputClassifier",
+    ),
+    "an unsplittable class": (
+        lambda: make(early_stopping=True).fit(X, RARE),
+        "of the classes ['rare'] there is but one sample each. Pass X_val",
+    ),
+    "class weight nan": (
+        lambda: make(class_weight={0: np.nan}).fit(X, Y),
+        "class_weight={0: nan} has the weight nan for the class 0",
+    ),
+    "class weight inf": (
+        lambda: make(class_weight={0: np.inf}).fit(X, Y),
+        "has the weight inf for the class 0, but expected a finite number >= 0",
+    ),
+    "class weight None": (
+        lambda: make(class_weight={0: None}).fit(X, Y),
+        "has the weight None for the class 0",
+    ),
+    "class weight negative": (
+        lambda: make(class_weight={1: -2}).fit(X, Y),
+        "has the weight -2 for the class 1",
+    ),
+    "class weights too large": (
+        lambda: make(class_weight={0: 1e307}).fit(X, Y, np.full(40, 1e2)),
+        "class_weight={0: 1e+307}) add up to inf",
+    ),
+    "weights too large": (
+        lambda: make().fit(X, Y, np.full(40, 1e308)), "add up to inf"
+    ),
+    "weights too small": (
+        lambda: make().fit(X, Y, np.full(40, 1e-305)), "add up to 4e-304"
+    ),
+    "scoring": (lambda: make(scoring="bogus").fit(X, Y), "'bogus'"),
+    "a scorer of None": (
+        lambda: make(scoring=nothing).fit(X, Y, X_val=X, y_val=Y),
+        "returned None, but expected a number",
+    ),
+    "a class missing in y_val": (
+        lambda: make(scoring="neg_log_loss").fit(X, Y, X_val=X[::2], y_val=Y[::2]),
+        "scoring='neg_log_loss' cannot score validation data whose y_val lacks the "
+        "classes [1]",
+    ),
+    "an infinite alpha": (lambda: make(alpha=np.inf).fit(X, Y), "Got inf"),
+    "an int beyond float": (lambda: make(alpha=10**400).fit(X, Y), "alpha=1000"),
+    "alpha beyond float32": (
+        lambda: make(alpha=1e50).fit(X.astype(np.float32), Y),
+        "alpha=1e+50 divided by the total weight of the samples, 40, is too large",
+    ),
+    "too many units": (
+        lambda: make(hidden_layer_sizes=10**12).fit(X, Y),
+        "hidden_layer_sizes=1000000000000 was given",
+    ),
+    "dates after text": (
+        lambda: make().fit(X, np.array(["a", "b"])[Y]).partial_fit(
+            X, np.array(["2020-01-01", "2020-01-02"], "datetime64[ns]")[Y]
+        ),
+        "y has the labels",
+    ),
+    "scores that overflow": (
+        lambda: make(activation="relu").fit(X, Y).predict(np.sign(X) * 1.7e308),
+        "are not finite in float64",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:The network has learned little")
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said(case):
+    call, said = CASES[case]
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        call()
+    assert str(caught.value).rstrip().endswith((".", "`", "]", ")", ">", "true"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"momentum": 1.5}, r"'momentum' .* Got 1\.5"),
+        ({"learning_rate": "foo"}, "'learning_rate' .* Got 'foo'"),
+        ({"alpha": -5}, "'alpha' .* Got -5"),
+        ({"batch_size": 0}, "'batch_size' .* Got 0"),
+        ({"alpha": np.inf}, "'alpha' .* Got inf"),
+    ],
+)
+def test_partial_fit_looks_at_the_parameters_in_every_call(wrong, said):
+    mlp = make().partial_fit(X, Y, classes=[0, 1]).partial_fit(X, Y)
+    before = vars(mlp).copy()
+    with pytest.raises(ValueError, match=said):
+        mlp.set_params(**wrong).partial_fit(X, Y)
+    mlp.set_params(**{name: before[name] for name in wrong})
+    assert vars(mlp) == before
+    mlp.partial_fit(X, Y)
+
+
+WRONG = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+    st.complex_numbers(), st.binary(max_size=3), st.just(object()),
+    st.lists(st.integers(-2, 5), max_size=2), st.just(10**400), st.just(np.array(3)),
+    st.dictionaries(st.integers(0, 2), st.floats(), max_size=2),
+    st.sampled_from([np.float32(2), np.int8(3), np.nan, -0.0, 1e-320, 1e300, 5e4]),
+)  # fmt: skip
+NAMES = sorted(set(plain().get_params()) - {"verbose", "max_iter"})
+
+
+def quoted(value, text):
+    """Whether an error shows the value, or as much as an array of it would show."""
+    shown = [repr(value), str(value)]
+    if isinstance(value, list | np.ndarray):
+        shown += [str(item) for item in np.ravel(value)]
+    if isinstance(value, dict):
+        shown += [repr(item) for item in value.values()] + ["'dict' has"]
+    return any(part[:40] in text for part in shown)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None)
+@given(name=st.sampled_from(NAMES), value=WRONG)
+def test_any_value_of_a_parameter_fits_or_is_quoted(name, value):
+    mlp = make(**{name: value})
+    try:
+        mlp.fit(X, Y, X_val=X, y_val=Y)
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        assert name in text or "scor" in text, text
+        assert quoted(value, text) or "diverged" in text, text
+        assert not hasattr(mlp, "coefs_")
+    else:
+        proba = mlp.predict_proba(X)
+        assert math.isclose(proba.sum(), 40, rel_tol=1e-9)
+
+
+ARGUMENTS = ["sample_weight", "X_val", "y_val", "sample_weight_val"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=100, deadline=None)
+@given(name=st.sampled_from(ARGUMENTS), value=WRONG)
+def test_any_value_of_an_argument_of_fit_fits_or_is_named(name, value):
+    data = {"X_val": X, "y_val": Y, name: value}
+    mlp = make()
+    try:
+        mlp.fit(X, Y, **data)
+    except (ValueError, TypeError) as error:
+        assert name in str(error), str(error)  # noqa: PT017
+        assert not hasattr(mlp, "coefs_")
