@@ -60,46 +60,32 @@ MOMENTUM, ALPHA = 0.9, 0.3
 # The contenders. Each trains on (X, y) and returns something that scores.
 
 
-def our_classifier(hidden, batch_size, rate, epochs):
-    return MomentumMLPClassifier(
-        hidden_layer_sizes=hidden,
-        activation="logistic",
-        alpha=ALPHA,
-        batch_size=batch_size,
-        learning_rate="constant",
-        learning_rate_init=rate,
-        momentum=MOMENTUM,
-        nesterovs_momentum=False,
-        max_iter=epochs,
-        early_stopping=False,
-        random_state=0,
-    )
-
-
-def their_classifier(hidden, batch_size, rate, epochs, n_rows):
-    return MLPClassifier(
-        hidden_layer_sizes=hidden,
-        activation="logistic",
-        solver="sgd",
-        alpha=ALPHA * batch_size / n_rows,  # it divides by the batch's size
-        batch_size=batch_size,
-        learning_rate="constant",
-        learning_rate_init=rate,
-        momentum=MOMENTUM,
-        nesterovs_momentum=False,
-        max_iter=epochs,
-        tol=0,
-        n_iter_no_change=10**9,
-        random_state=0,
-    )
+def common(hidden, batch_size, rate, epochs):
+    return {
+        "hidden_layer_sizes": hidden,
+        "activation": "logistic",
+        "batch_size": batch_size,
+        "learning_rate": "constant",
+        "learning_rate_init": rate,
+        "momentum": MOMENTUM,
+        "nesterovs_momentum": False,
+        "max_iter": epochs,
+        "early_stopping": False,
+        "random_state": 0,
+    }
 
 
 def ours(X, y, *settings):
-    return our_classifier(*settings).fit(X, y)
+    return MomentumMLPClassifier(alpha=ALPHA, **common(*settings)).fit(X, y)
 
 
-def scikit_learn(X, y, *settings):
-    return their_classifier(*settings, X.shape[0]).fit(X, y)
+def scikit_learn(X, y, hidden, batch_size, rate, epochs):
+    return MLPClassifier(
+        solver="sgd",
+        alpha=ALPHA * batch_size / X.shape[0],  # it divides by the batch's size
+        n_iter_no_change=epochs,
+        **common(hidden, batch_size, rate, epochs),
+    ).fit(X, y)
 
 
 def torch_module(n_features, hidden, n_classes, dtype):
@@ -227,7 +213,7 @@ FITS = {  # name: (data, hidden, batch size, learning rate, epochs)
     "batch200": (recipe_data, HIDDEN, 200, 0.2, 200),
     "batch32": (recipe_data, HIDDEN, 32, 0.05, 100),
     "wide": (wide_data, (256, 128), 256, 0.2, 4),
-    "sparse": (sparse_data, (48,), 200, 0.2, 3),
+    "sparse": (sparse_data, (48,), 200, 0.5, 3),
     "manyfeatures": (data_of_many_features, (48,), 100, 0.002, 20),
 }
 ROWS = {"predict1": 1, "predict200000": 200_000}
@@ -237,6 +223,9 @@ SEARCHES = {  # ten alphas by five folds of the digits: (batch size, rate, epoch
 }
 MEMORY_ROWS = {"memory": 1_000_000}
 DTYPES = ("float64", "float32")
+PAIR = ("ours", "MLPClassifier")
+PEERS = ("MLPClassifier", "PyTorch", "skorch")
+COLUMNS = ("workload", "dtype", "seconds", *PEERS, "ours/floor", "MB", "MB theirs")
 
 
 def contenders_of(workload):
@@ -279,35 +268,30 @@ def peak_memory(call):
         tracemalloc.stop()
 
 
-def row_of(workload, dtype, names=(), seconds=None, memory=("", "")):
-    row = {"workload": workload, "dtype": dtype, "seconds": ""}
-    ratios = {}
+def row_of(workload, dtype, names=(), seconds=None, memory=()):
+    row = dict.fromkeys(COLUMNS, "") | {"workload": workload, "dtype": dtype}
     if seconds is not None:
         row["seconds"] = f"{np.median(seconds[:, 0]):.3g}"
-        ratios = dict(zip(names, (seconds / seconds[:, :1]).T, strict=True))
-    for name in ("MLPClassifier", "PyTorch", "skorch"):
-        row[name] = f"{np.median(ratios[name]):.2f}x" if name in ratios else ""
-    row["ours/floor"] = (
-        f"{np.median(1 / ratios['floor']):.2f}" if "floor" in ratios else ""
-    )
-    row["MB"], row["MB MLPClassifier"] = (
-        m if isinstance(m, str) else f"{m:.1f}" for m in memory
-    )
+        for name, ratios in zip(names, (seconds / seconds[:, :1]).T, strict=True):
+            if name in PEERS:
+                row[name] = f"{np.median(ratios):.2f}x"
+            elif name == "floor":
+                row["ours/floor"] = f"{np.median(1 / ratios):.2f}"
+    for name, megabytes in zip(("MB", "MB theirs"), memory, strict=False):
+        row[name] = f"{megabytes:.1f}"
     return row
 
 
 def with_agreement(workload, names, scores):
-    """The names, with "" for those whose accuracies are not ours."""
-    agreed = []
+    """The names, with "" for those whose accuracy is not ours (None: no accuracy)."""
     for name, score in zip(names, scores, strict=True):
-        agrees = score is None or abs(score - scores[0]) <= 0.1
-        agreed.append(name if agrees else "")
-        if not agrees:
+        if score is not None and abs(score - scores[0]) > 0.1:
             print(
                 f"  {workload}: no claim against {name}, whose accuracy is {score:.3f} "
                 f"where ours is {scores[0]:.3f}"
             )
-    return agreed
+            name = ""
+        yield name
 
 
 def measure_fit(workload, rounds):
@@ -327,13 +311,11 @@ def measure_fit(workload, rounds):
 
 def measure_predict(workload, rounds):
     X, y = recipe_data()
-    names = ["ours", "MLPClassifier"]
     for dtype in DTYPES:
         train = (X.astype(dtype), y, HIDDEN, 32, 0.05, 50)
         models = [ours(*train), scikit_learn(*train)]
-        agreed = with_agreement(
-            workload, names, [m.score(X.astype(dtype), y) for m in models]
-        )
+        scores = [model.score(*train[:2]) for model in models]
+        agreed = with_agreement(workload, PAIR, scores)
         rows = np.resize(X, (ROWS[workload], X.shape[1])).astype(dtype)
         repeats = max(1, 200 // len(rows))
 
@@ -354,23 +336,21 @@ def measure_search(workload, rounds):
     batch_size, *rest = SEARCHES[workload]
     n_train = len(X) * 4 // 5
     alphas = np.logspace(-2, 1, 10)
-    settings = (HIDDEN, batch_size, *rest)
-    common = {"n_jobs": 2, "refit": False}
+    settings = common(HIDDEN, batch_size, *rest)
+    theirs = MLPClassifier(solver="sgd", n_iter_no_change=10_000, **settings)
     searches = [
-        GridSearchCV(our_classifier(*settings), {"alpha": alphas}, **common),
-        GridSearchCV(
-            their_classifier(*settings, n_train),
-            {"alpha": alphas * batch_size / n_train},
-            **common,
-        ),
+        GridSearchCV(model, {"alpha": values}, n_jobs=2, refit=False)
+        for model, values in (
+            (MomentumMLPClassifier(**settings), alphas),
+            (theirs, alphas * batch_size / n_train),
+        )
     ]
-    names = ["ours", "MLPClassifier"]
     # scikit-learn 1.6 does not tell its processes which warnings to ignore.
     with patch.dict(os.environ, PYTHONWARNINGS="ignore"):
         for dtype in DTYPES:
             calls = [partial(search.fit, X.astype(dtype), y) for search in searches]
             scores = [call().cv_results_["mean_test_score"].max() for call in calls]
-            agreed = with_agreement(workload, names, scores)
+            agreed = with_agreement(workload, PAIR, scores)
             yield row_of(workload, dtype, agreed, take_turns(calls, rounds))
     get_reusable_executor().shutdown()  # they were told to ignore all warnings
 
@@ -399,6 +379,7 @@ def first_fit(dtype):
 def measure_cold(workload, rounds):
     """The first fit of a process, without and with what another has compiled; and the
     import, against that of sklearn.neural_network."""
+    names = ("cold: first", "cold: cached")
     for dtype in DTYPES:
         code = f"import benchmark; print(benchmark.first_fit('{dtype}'))"
         seconds = []
@@ -406,18 +387,15 @@ def measure_cold(workload, rounds):
             with tempfile.TemporaryDirectory() as folder:
                 twice = [in_new_process(code, NUMBA_CACHE_DIR=folder) for _ in range(2)]
             seconds.append(twice)
-        for name, column in zip(("cold", "cold: cached"), zip(*seconds), strict=True):
-            yield row_of(name, dtype, ["ours"], np.array(column)[:, np.newaxis])
+        for name, column in zip(names, np.array(seconds).T, strict=True):
+            yield row_of(name, dtype, ["ours"], column[:, np.newaxis])
     code = (
         "import time; start = time.perf_counter(); import {}; "
         "print(time.perf_counter() - start)"
     )
-    calls = [
-        partial(in_new_process, code.format(module))
-        for module in ("skmlp", "sklearn.neural_network")
-    ]
-    seconds = take_turns(calls, 4 * rounds)
-    yield row_of("cold: import", "", ["ours", "MLPClassifier"], seconds)
+    codes = [code.format(module) for module in ("skmlp", "sklearn.neural_network")]
+    seconds = take_turns([partial(in_new_process, c) for c in codes], 4 * rounds)
+    yield row_of("cold: import", "", PAIR, seconds)
 
 
 def peak_resident(call):
@@ -479,29 +457,23 @@ def workloads(text):
 
 
 def print_machine():
-    try:
-        words = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        words = set()
+    cpuinfo = Path("/proc/cpuinfo")
+    words = set(cpuinfo.read_text().split()) if cpuinfo.exists() else ()
     vectors = [word for word in ("avx2", "avx512f", "neon", "asimd") if word in words]
     packages = ["skmlp", "numpy", "scipy", "scikit-learn", "numba"]
     packages += [module.__name__ for module in (torch, skorch) if module is not None]
-    print(
-        f"Machine: {' '.join(vectors) or platform.machine()}, "
-        f"{joblib.cpu_count()} cores; BLAS of numpy, scipy:",
-        ", ".join(
-            f"{lib['internal_api']} for {lib.get('architecture')}"
-            for lib in threadpool_info()
-            if lib["user_api"] == "blas"
-        ),
-    )
+    vectors = " ".join(vectors) or platform.machine()
+    blas = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    blas = sorted(f"{b['internal_api']} for {b.get('architecture')}" for b in blas)
+    print(f"Machine: {vectors}, {joblib.cpu_count()} cores; BLAS: {', '.join(blas)}")
     print("Versions:", ", ".join(f"{name} {version(name)}" for name in packages))
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         if name in os.environ:
-            print(
-                f"WARNING: {name}={os.environ[name]} is set: this is not what BLAS "
-                "does on this machine by itself."
-            )
+            print(f"WARNING: {name} is set: BLAS does not do here what it does alone")
+
+
+def print_cells(cells):
+    print(" | ".join(f"{cell:>13}" for cell in cells), flush=True)
 
 
 def main():
@@ -518,27 +490,26 @@ def main():
     if args.small:
         for table in (FITS, SEARCHES):
             for workload, (*settings, epochs) in table.items():
-                table[workload] = (*settings, max(epochs // 5, 1))
+                table[workload] = (*settings, max(epochs // 5, min(epochs, 4)))
         ROWS["predict200000"] //= 5
         MEMORY_ROWS["memory"] //= 5
     print_machine()
+    print_cells(COLUMNS)
     rows = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for workload in args.only:
             for row in WORKLOADS[workload](workload, args.rounds):
-                if not rows:
-                    print(" | ".join(f"{key:>13}" for key in row))
-                print(" | ".join(f"{value:>13}" for value in row.values()), flush=True)
                 rows.append(row)
+                print_cells(row.values())
     print(
-        "Columns named after a peer: its time divided by ours. MB: peak memory on top "
-        "of what was there. cold: import is that of sklearn.neural_network divided by "
-        "that of skmlp."
+        "Named after a peer: its time divided by ours (import: sklearn.neural_network "
+        "and skmlp). MB: peak memory on top of what was there, ours and "
+        "MLPClassifier's."
     )
     if args.csv:
         with open(args.csv, "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
+            writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
 

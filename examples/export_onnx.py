@@ -29,8 +29,9 @@ pipe.fit(X_train, y_train)
 # %%
 # skl2onnx knows scikit-learn's own classes: give it the same network as one.
 
-portable = make_pipeline(pipe[0], to_sklearn(pipe[-1]))
-model = to_onnx(portable, X_train[:1], options={"zipmap": False}).SerializeToString()
+model = to_onnx(
+    to_sklearn(pipe), X_train[:1], options={"zipmap": False}
+).SerializeToString()
 
 # %%
 # Whoever has these bytes can predict.

@@ -34,7 +34,7 @@ X_train, X_val, y_train, y_val = train_test_split(
 early = make_pipeline(
     StandardScaler(),
     MomentumMLPClassifier(
-        alpha=0, batch_size=50, early_stopping=True, n_iter_no_change=20, random_state=0
+        alpha=0, learning_rate_init=0.3, early_stopping=True, random_state=0
     ),
 )
 early.fit(X_train, y_train)
@@ -49,7 +49,7 @@ print(
 
 alphas = [0.3, 3]
 fits = [
-    MomentumMLPClassifier(alpha=alpha, batch_size=50, max_iter=150, random_state=0).fit(
+    MomentumMLPClassifier(alpha=alpha, random_state=0).fit(
         X_train, y_train, X_val=X_val, y_val=y_val
     )
     for alpha in alphas

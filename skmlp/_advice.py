@@ -81,7 +81,7 @@ def likely_cause(task, names, exploded, saturated):
         return (
             f"the penalty is too strong for so little data: alpha={task.alpha!r} is "
             f"divided by the total weight, {task.total_weight:.6g}. Try a smaller "
-            "alpha (with weights that add up to 1, one divided by the number of samples)"
+            "alpha (with weights that add up to 1, divided by the number of samples)"
         )
     return None
 
@@ -110,18 +110,17 @@ def saturation(task, params):
 def largest_scale(X):
     """The column of the largest standard deviation or mean, and that."""
     rows = some_rows(X)
-    with np.errstate(all="ignore"):
-        mean = np.asarray(rows.mean(axis=0), np.float64).ravel()
-        square = rows.multiply(rows) if issparse(rows) else np.square(rows, dtype=float)
-        square = np.asarray(square.mean(axis=0), np.float64).ravel()
-        scale = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), np.abs(mean))
-    column = int(np.nanargmax(scale))
+    rows = rows.toarray() if issparse(rows) else rows.astype(np.float64)
+    unit = np.maximum(np.abs(rows).max(axis=0), 1e-300)  # squares may overflow
+    rows = rows / unit
+    scale = np.maximum(rows.std(axis=0), np.abs(rows.mean(axis=0))) * unit
+    column = int(np.argmax(scale))
     return column, float(scale[column])
 
 
 def is_telling(task):
-    """Whether a feature alone tells much of the class: by the share of its variance that
-    lies between classes, far beyond what chance would make it."""
+    """Whether a feature alone tells much of the class: by the share of its variance
+    that lies between classes, far beyond what chance would make it."""
     rows, y = some_rows(task.X), some_rows(task.y)
     rows = rows.toarray() if issparse(rows) else rows.astype(np.float64)
     kinds, codes = np.unique(y, return_inverse=True)

@@ -52,7 +52,8 @@ CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
 class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multilayer perceptron trained by gradient descent with momentum and L2.
 
-    Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. For
+    Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. Scale
+    the features (StandardScaler): a network that learned nothing warns. For
     N samples with weights s_i (1 where none are given) that add up to S, it minimises
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
@@ -61,12 +62,14 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int >= 1, default=(48, 32)
+    hidden_layer_sizes : int or sequence of int >= 1, default=(100,)
         Number of units of each hidden layer. An empty sequence makes a softmax
         regression.
 
     activation : {"logistic", "tanh", "relu", "identity"}, default="logistic"
-        Activation of the hidden layers.
+        Activation of the hidden layers. The other defaults suit "logistic"; "tanh"
+        wants a `learning_rate_init` of about 0.1, "relu" and "identity" of about
+        0.02, and all three ``init_scale=1``.
 
     output_activation : {"identity", "logistic"}, default="identity"
         What the last layer's output passes through before the softmax. "identity"
@@ -75,30 +78,40 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         no probability can then exceed e / (e + K - 1), 0.232 for ten classes, so
         that the order of the classes may be right but the probabilities are not.
 
-    alpha : float >= 0, default=0.3
+    init_scale : float > 0, default=3.0
+        Factor on the limit ``sqrt(6 / (n_in + n_out))`` within which each layer's
+        first weights are drawn, uniformly [1]_. Sigmoids have a quarter of the slope
+        that 1 was made for: drawn wider, small curved data are learned sooner than
+        the penalty shrinks the weights.
+
+    alpha : float >= 0, default=0.7
         Strength of the L2 penalty. It is divided by the total weight of the whole
         training set, never by the batch's: what it means does not depend on
-        `batch_size`. It equals ``1 / C`` of
-        :class:`~sklearn.linear_model.LogisticRegression`;
+        `batch_size`. Without a hidden layer it equals ``1 / C`` of
+        :class:`~sklearn.linear_model.LogisticRegression` for three classes or more
+        and ``2 / C`` for two, of which each has weights here.
         :class:`~sklearn.neural_network.MLPClassifier` needs
-        ``alpha * batch_size / n_samples`` for the same penalty.
+        ``alpha * batch_size / n_samples`` for the same penalty. With weights that
+        add up to 1, as AdaBoostClassifier's do, divide it by n_samples.
 
     batch_size : int >= 1, "auto" or None, default="auto"
-        Samples in a step. "auto" is ``min(200, n_samples)``; an int is clipped to
-        n_samples; None is the whole training set.
+        Samples in a step. "auto" is ``min(32, n_samples)``; an int is clipped to
+        n_samples; None is the whole training set. Every sample counts alike: a
+        smaller last batch makes a smaller step.
 
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, \
-            default="constant"
+            default="cosine"
         How the learning rate changes. "invscaling" divides `learning_rate_init` by
-        ``(samples seen + 1) ** power_t`` after each epoch. "adaptive" divides it by 5
-        each time what is watched (see `early_stopping`; otherwise the training
-        loss) got no better by `tol` for more than `n_iter_no_change` epochs, down
-        to 1e-6. "cosine" lets it fall from `learning_rate_init` towards 0 along
-        half a cosine, over the epochs done before plus `max_iter` (in
-        ``partial_fit`` over `max_iter`, and it stays at the last rate after them).
+        ``(weight of the samples seen + 1) ** power_t`` after each epoch. "adaptive"
+        divides it by 5 each time what is watched (see `early_stopping`; otherwise the
+        training loss) got no better by `tol` for more than `n_iter_no_change` epochs,
+        down to 1e-6. "cosine" lets it fall from `learning_rate_init` towards 0 along
+        half a cosine, over the epochs done before plus `max_iter`. ``partial_fit``,
+        which cannot know how far it goes, keeps `learning_rate_init` with it.
 
-    learning_rate_init : float > 0, default=0.2
-        Learning rate of the first epoch.
+    learning_rate_init : float > 0, default=1.0
+        Learning rate of the first epoch. It is made to fall: for a constant one, as
+        in ``partial_fit``, a tenth of it is a better start.
 
     power_t : float >= 0, default=0.5
         Exponent of learning_rate="invscaling".
@@ -106,10 +119,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     momentum : float in [0, 1], default=0.9
         Share of the last update that goes into the next one [2]_.
 
-    nesterovs_momentum : bool, default=False
+    nesterovs_momentum : bool, default=True
         Whether the update looks ahead along the momentum [3]_.
 
-    max_iter : int >= 1, default=200
+    max_iter : int >= 1, default=100
         Number of epochs of a ``fit``. Exactly that many, unless `early_stopping` or
         a callback stops it.
 
@@ -137,8 +150,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         Share of the training data kept out for `early_stopping`. None watches the
         training data.
 
-    n_iter_no_change : int >= 1 or inf, default=10
-        Epochs without an improvement that are put up with.
+    n_iter_no_change : int >= 1 or inf, default=20
+        Epochs without an improvement that are put up with. Early stopping counts them
+        from when the training loss, without its penalty, was once 5 % better than
+        that of the class frequencies: sigmoid networks begin with a plateau.
 
     tol : float >= 0, default=1e-4
         The least that counts as an improvement.
@@ -146,8 +161,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     warm_start : bool, default=False
         Whether ``fit`` goes on where the last one ended: weights, velocities,
         order, schedules, curves and epoch count. ``fit`` of a epochs and then of
-        b gives what one of a + b gives, bit for bit ("cosine" apart, whose first
-        part must know how far it goes).
+        b gives what one of a + b gives, bit for bit. With "cosine" the rate falls over
+        what is left: an interrupted fit goes on exactly where it is asked for the
+        rest. Weights are taken as they are in `coefs_` and `intercepts_`.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights [1]_, then of the validation split and of the
@@ -180,7 +196,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         Last entry of `loss_curve_`.
     loss_curve_ : list of float
         J for each epoch: before its update where a batch is the whole training
-        set, otherwise the weighted mean over its batches.
+        set, otherwise the mean over its rows of what each step saw.
     validation_loss_curve_ : list of float or None
         Mean cross-entropy of the validation data after each epoch, plus the same
         penalty as in J; nan for an epoch without them. None where no epoch had any.
@@ -262,7 +278,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         *,
         output_activation="identity",
         init_scale=3.0,
-        alpha=0.8,
+        alpha=0.7,
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=1.0,
@@ -360,7 +376,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0. In the objective an integer weight equals repeating the
             row; the training is the same too where a batch is the whole training
-            set and no share of it is kept out. Zero equals leaving the row out.
+            set and no share of it is kept out. Zero equals leaving the row out, but
+            for `classes_`, which keeps its class. What they add up to divides
+            `alpha`.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Validation data; `validation_loss_curve_` and `validation_scores_` are
             then recorded, with `early_stopping` or without.
@@ -378,7 +396,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         ------
         ValueError
             For input that cannot be used, and where the training diverges. The
-            estimator is then what it was before.
+            estimator is then what it was before, as after an error in a scorer or a
+            callback.
         KeyboardInterrupt
             Raised on after the last complete epoch is stored: the estimator can
             predict, and go on with `warm_start`.
@@ -418,7 +437,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch, going on where the last call ended.
 
-        k calls on the same data equal ``fit`` with ``max_iter=k``, bit for bit. On
+        k calls on the same data equal ``fit`` with ``max_iter=k``, bit for bit (with
+        "cosine" one at a constant rate, which then wants to be smaller). On
         blocks of a larger data set, each block counts as the whole training set of
         its epoch: pass alpha times the block's share of all samples to penalise as
         one ``fit`` of all of them would.

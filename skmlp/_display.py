@@ -69,8 +69,9 @@ class LossCurveDisplay:
 
         Parameters
         ----------
-        estimator : MomentumMLPClassifier or Pipeline that ends in one
-            Fitted. Any other estimator with a `loss_curve_` will do, such as
+        estimator : MomentumMLPClassifier, Pipeline that ends in one, or search of it
+            Fitted; of a search its `best_estimator_` is drawn. Any other estimator
+            with a `loss_curve_` will do, such as
             :class:`~sklearn.neural_network.MLPClassifier`.
         ax : matplotlib Axes, default=None
             The axes to draw on. None makes a new figure.
@@ -204,16 +205,16 @@ class LossCurveDisplay:
 
 
 def fitted_network(estimator):
-    """The estimator that has the curves: itself, or a pipeline's last step."""
+    """The estimator that has the curves: itself, a pipeline's last step, or what a
+    search found best."""
     mlp = estimator
-    while isinstance(mlp, Pipeline):
-        mlp = mlp.steps[-1][1]
+    while isinstance(mlp, Pipeline) or hasattr(mlp, "best_estimator_"):
+        mlp = mlp.steps[-1][1] if isinstance(mlp, Pipeline) else mlp.best_estimator_
     check_is_fitted(mlp)
     if not hasattr(mlp, "loss_curve_"):
         raise TypeError(
             f"Got {estimator!r}, which has no loss_curve_, but expected a fitted "
-            "MomentumMLPClassifier or a Pipeline that ends in one (of a search, its "
-            "best_estimator_)."
+            "MomentumMLPClassifier, a Pipeline that ends in one, or a search of one."
         )
     return mlp
 

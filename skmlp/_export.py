@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import AUTO_BATCH, MomentumMLPClassifier
@@ -28,24 +29,23 @@ def to_sklearn(estimator):
     """Make a fitted scikit-learn MLPClassifier that predicts the same.
 
     For what knows scikit-learn's class alone: skl2onnx turns the result into ONNX.
-    Of a pipeline, replace the last step.
 
     Parameters
     ----------
-    estimator : MomentumMLPClassifier
+    estimator : MomentumMLPClassifier or Pipeline that ends in one
         Fitted with output_activation="identity", on two classes or more.
 
     Returns
     -------
-    mlp : sklearn.neural_network.MLPClassifier
-        Fitted. Labels and probabilities are those of `estimator`, to 1e-12 in
-        float64 and to rounding in float32. Its arrays are copies, in the same
-        precision.
+    mlp : sklearn.neural_network.MLPClassifier or Pipeline
+        Fitted; of a Pipeline, that with its last step replaced. Labels and
+        probabilities are those of `estimator`, to 1e-12 in float64 and to rounding in
+        float32. Its arrays are copies, in the same precision.
 
     Raises
     ------
     TypeError
-        If `estimator` is not a MomentumMLPClassifier.
+        If `estimator` is neither.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     ValueError
@@ -79,10 +79,15 @@ def to_sklearn(estimator):
     >>> bool((to_sklearn(mlp).predict(X) == mlp.predict(X)).all())
     True
     """
+    if isinstance(estimator, Pipeline):
+        *steps, (name, last) = estimator.steps
+        exported = copy.copy(estimator)
+        exported.steps = [*steps, (name, to_sklearn(last))]
+        return exported
     if not isinstance(estimator, MomentumMLPClassifier):
         raise TypeError(
-            f"Got {estimator!r}, but expected a MomentumMLPClassifier (of a pipeline, "
-            "its last step)."
+            f"Got {estimator!r}, but expected a MomentumMLPClassifier or a Pipeline "
+            "that ends in one."
         )
     check_is_fitted(estimator)
     # What was fitted counts: the parameters may have been set anew since.

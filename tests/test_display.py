@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 from settings import plain
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -152,3 +153,14 @@ def test_without_matplotlib(iris, monkeypatch):
 def test_importing_skmlp_leaves_matplotlib_alone():
     code = "import sys, skmlp; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_search_draws_its_best_estimator(iris):
+    search = GridSearchCV(plain((3,), max_iter=3), {"alpha": [0.1, 1.0]}, cv=2)
+    with pytest.raises(NotFittedError):
+        LossCurveDisplay.from_estimator(search)
+    search.fit(*iris)
+    display = LossCurveDisplay.from_estimator(search)
+    assert_array_equal(
+        display.lines_[0].get_ydata(), search.best_estimator_.loss_curve_
+    )

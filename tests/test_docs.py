@@ -58,14 +58,18 @@ def test_docstring_examples(module):
 
 
 @readme_is_here
-def test_readme_code_runs(capsys):
+def test_readme_code_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     assert len(blocks) >= 4
     names: dict = {}
     for block in blocks:
         exec(block, names)
     assert names["search"].best_score_ > 0.9
-    assert names["mlp"].n_iter_ == 40
+    assert names["mlp"].n_iter_ == 43
+    assert names["bag"].score(names["X_test"] / 16, names["y_test"]) > 0.97
+    assert len(names["watched"][-1].validation_scores_) == 100
+    assert (tmp_path / "mlp.pickle").exists()
 
 
 @readme_is_here

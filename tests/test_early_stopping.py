@@ -1,6 +1,7 @@
 """Validation data, the scores that are watched, and stopping on them."""
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,12 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from settings import plain
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from skmlp import MomentumMLPClassifier
 
 
 @pytest.fixture
@@ -249,3 +253,65 @@ def test_scorers_find_numpys_error_state_as_the_caller_left_it(split):
         make(scoring=score, max_iter=2).fit(X, y, X_val=X_val, y_val=y_val)
         assert np.geterr() == outside
     assert seen == [outside] * 2
+
+
+def xor(seed):
+    rng = np.random.RandomState(seed)
+    X = rng.uniform(-1, 1, (300, 2))
+    return StandardScaler().fit_transform(X), (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+def texts():
+    """900 short random texts in 3 classes: 8 telling words of 100 a class, 40 idle ones
+    of 1,000 in each."""
+    rng = np.random.RandomState(0)
+    y = np.arange(900) % 3
+    words = [
+        [f"t{k}_{w}" for w in rng.randint(0, 100, 8)]
+        + [f"idle{w}" for w in rng.randint(0, 1000, 40)]
+        for k in y
+    ]
+    return TfidfVectorizer().fit_transform(map(" ".join, words)), y
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("make_data", [xor, texts])
+def test_nobody_is_stopped_on_the_plateau_at_the_beginning(make_data, seed):
+    """Sigmoid networks begin with one: with patience from the first epoch on, these
+    ended at chance."""
+    X, y = xor(seed) if make_data is xor else texts()
+    settings = {"batch_size": 32} if make_data is xor else {"max_iter": 100}
+    for params in (settings | {"max_iter": 1000}, None):
+        mlp = (
+            MomentumMLPClassifier(alpha=0.3, early_stopping=True, random_state=seed)
+            if params is None
+            else make(
+                hidden_layer_sizes=(48,), alpha=0.01, early_stopping=True,
+                random_state=seed, n_iter_no_change=10, **params,
+            )
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mlp.fit(X, y)
+        assert mlp.score(X, y) > 0.8
+
+
+def test_a_fit_that_never_left_the_plateau_says_so(rng):
+    X, y = rng.normal(size=(200, 3)), rng.randint(0, 2, 200)
+    mlp = make(early_stopping=True, alpha=1.0, max_iter=60)
+    with pytest.warns(ConvergenceWarning, match="hardly better than chance"):
+        mlp.fit(X, y)
+    assert (mlp.n_iter_, mlp.stop_reason_) == (60, "max_iter")
+
+
+def test_a_scorer_that_is_always_nan_is_named(split):
+    X, y, X_val, y_val = split
+    mlp = make(hidden_layer_sizes=(), early_stopping=True, scoring=always_nan)
+    with pytest.warns(ConvergenceWarning, match="was nan in every epoch") as seen:
+        mlp.fit(X, y, X_val=X_val, y_val=y_val)
+    assert len(seen) == 1
+    assert mlp.best_iter_ is None
+
+
+def always_nan(estimator, X, y):
+    return np.nan

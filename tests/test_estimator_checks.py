@@ -12,10 +12,13 @@ CONFIGURATIONS = [
         (20,), "relu", nesterovs_momentum=True, learning_rate_init=0.05
     ),
     MomentumMLPClassifier(
-        activation="tanh", learning_rate="adaptive", learning_rate_init=0.05
+        activation="tanh",
+        learning_rate="adaptive",
+        learning_rate_init=0.05,
+        init_scale=1.0,
     ),
     MomentumMLPClassifier((), "identity", shuffle=False),
-    MomentumMLPClassifier(learning_rate="cosine"),
+    MomentumMLPClassifier((48, 32), learning_rate="constant", init_scale=1),
 ]
 
 

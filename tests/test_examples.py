@@ -15,12 +15,7 @@ SMALL = {
         ["the notebook's own figures", "0.599484", "textbook softmax, refit"],
         ["digits_accuracy_by_alpha.png", "digits_loss_by_epoch.png"],
     ),
-    "plot_loss_curves.py": ([], ["150 epochs"], ["loss_curves.png"]),
-    "plot_stacked_search.py": (
-        ["--candidates", "2,4", "--epochs", "3"],
-        ["same scores"],
-        ["stacked_search.png"],
-    ),
+    "plot_loss_curves.py": ([], ["100 epochs"], ["loss_curves.png"]),
     "out_of_core.py": (
         ["--samples", "60000", "--block", "3000", "--epochs", "3", "--limit", "12"],
         ["MemoryError, as it should", "all in memory it is"],
@@ -33,9 +28,14 @@ SMALL = {
         [],
     ),
     "benchmark.py": (
-        ["--only", "batch200,predict1000", "--rounds", "1", "--small"],
-        ["MLPClassifier", "predict1000"],
+        ["--only", "batch200,predict1", "--rounds", "1", "--small"],
+        ["MLPClassifier", "predict1"],
         [],
+    ),
+    "benchmark_accuracy.py": (
+        ["--sets", "iris,wine", "--each", "--jobs", "1"],
+        ["MomentumMLP", "wine"],
+        ["accuracy_by_data_set.png"],
     ),
 }
 NEEDS = {
@@ -64,3 +64,16 @@ def test_example(name, tmp_path):
         assert words in done.stdout
     for file in written:
         assert (tmp_path / file).stat().st_size > 5_000
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="run without the examples")
+def test_an_unknown_workload_is_told_of_the_known():
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "benchmark.py", "--only", "bogus"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "bogus" in done.stderr
+    assert "batch32" in done.stderr

@@ -130,7 +130,8 @@ def test_a_random_state_is_left_alone(iris):
     assert ours.random_state.get_state()[2] == before
 
 
-@pytest.mark.parametrize("batch_size", [None, "auto", 30, 1000])
+# Of sizes that divide 150: elsewhere the last, smaller batch is a smaller step of ours.
+@pytest.mark.parametrize("batch_size", [None, 30, 1000])
 def test_alpha_is_converted(iris, batch_size):
     """MLPClassifier's next epoch is ours: the same step and the same loss."""
     X, y = iris
@@ -143,6 +144,7 @@ def test_alpha_is_converted(iris, batch_size):
     for a, b in zip(theirs.coefs_, ours.coefs_, strict=True):
         assert_allclose(a, b, rtol=1e-12, atol=1e-14)
     assert_allclose(theirs.loss_curve_, ours.loss_curve_, rtol=1e-12)
+    assert to_sklearn(make(batch_size="auto").fit(X, y)).batch_size == 32
 
 
 @pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
@@ -162,7 +164,7 @@ def test_alpha_counts_the_samples_that_were_trained_on(iris):
 
 def test_neither_changes_the_other(iris):
     X, y = iris
-    ours = make().fit(X, y)
+    ours = make(batch_size="auto").fit(X, y)
     before = ours.predict_proba(X)
     theirs = to_sklearn(ours)
     for array in [*theirs.coefs_, *theirs.intercepts_]:
@@ -181,7 +183,7 @@ def test_what_has_no_counterpart_is_refused(iris):
         to_sklearn(make().fit(X, np.full(150, 7)))
     with pytest.raises(NotFittedError, match="not fitted yet"):
         to_sklearn(make())
-    for other in (LogisticRegression(), make_pipeline(make()), "mlp"):
+    for other in (LogisticRegression(), make_pipeline(LogisticRegression()), "mlp"):
         with pytest.raises(TypeError, match=r"(?s)Got .* expected a MomentumMLPC"):
             to_sklearn(other)
 
@@ -194,7 +196,7 @@ def test_onnx(iris, labels, dtype):
     X = iris[0].astype(np.float32)
     y = np.array(labels)[np.minimum(iris[1], len(labels) - 1)]
     pipe = make_pipeline(StandardScaler(), make()).fit(X.astype(dtype), y)
-    portable = make_pipeline(pipe[0], to_sklearn(pipe[-1]))
+    portable = to_sklearn(pipe)
     model = skl2onnx.to_onnx(portable, X[:1], options={"zipmap": False})
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -203,3 +205,15 @@ def test_onnx(iris, labels, dtype):
     # ONNX computes in float32: some roundings, each 6e-8.
     assert_allclose(probabilities, pipe.predict_proba(X), rtol=0, atol=2e-6)
     assert_array_equal(predicted, pipe.predict(X))
+
+
+def test_a_pipeline_has_its_last_step_replaced(iris):
+    X, y = iris
+    pipe = make_pipeline(StandardScaler(), make()).fit(X * 3, y)
+    exported = to_sklearn(pipe)
+    assert isinstance(exported[-1], MLPClassifier)
+    assert exported[0] is pipe[0]
+    assert_allclose(
+        exported.predict_proba(X * 3), pipe.predict_proba(X * 3), rtol=0, atol=1e-12
+    )
+    assert not isinstance(pipe[-1], MLPClassifier)

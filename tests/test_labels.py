@@ -53,8 +53,8 @@ def test_a_label_is_accepted_where_it_is_equal_to_a_known_one(
     y = LABELS[known][list(which[:2])][CODES]
     other = LABELS[given_][list(which[1:])][CODES]
     classes = np.unique(y)
-    if len(classes) < 2:
-        return
+    if len(classes) < 2 or known == "object int":
+        return  # scikit-learn does not take numbers in an object array
     fits = all(any(are_equal(b, a) for a in classes) for b in np.unique(other))
 
     def use():
@@ -65,8 +65,7 @@ def test_a_label_is_accepted_where_it_is_equal_to_a_known_one(
         else:
             make().partial_fit(X, y, classes=classes).partial_fit(X, other)
 
-    if other.dtype == object and not isinstance(other[0], str):
-        fits = False  # scikit-learn does not take numbers in an object array
+    fits = fits and given_ != "object int"
     if fits:
         use()
     else:

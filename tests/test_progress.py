@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_info
 
-from skmlp import _classifier
+from skmlp import MomentumMLPClassifier, _classifier
 
 has_callbacks = parse_version(sklearn.__version__) >= parse_version("1.9")
 needs_callbacks = pytest.mark.skipif(not has_callbacks, reason="needs scikit-learn 1.9")
@@ -230,6 +230,14 @@ def test_ctrl_c_before_the_first_epoch_leaves_the_estimator_as_it_was(iris):
     assert vars(mlp) == before
 
 
+@pytest.fixture
+def ctrl_c_interrupts():
+    """Also where SIGINT is ignored, as in a shell's job in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_ctrl_c_after(seconds):
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -237,7 +245,7 @@ def press_ctrl_c_after(seconds):
 
 
 @pytest.mark.parametrize("batch_size", [None, 20])
-def test_a_real_ctrl_c_anywhere_in_a_long_fit(iris, batch_size):
+def test_a_real_ctrl_c_anywhere_in_a_long_fit(iris, batch_size, ctrl_c_interrupts):
     X, y = iris
     mlp = make(max_iter=10**7, warm_start=True, batch_size=batch_size)
     timer = press_ctrl_c_after(0.3)
@@ -251,7 +259,7 @@ def test_a_real_ctrl_c_anywhere_in_a_long_fit(iris, batch_size):
     assert_same_networks(mlp, whole)
 
 
-def test_ctrl_c_ends_a_grid_search(iris):
+def test_ctrl_c_ends_a_grid_search(iris, ctrl_c_interrupts):
     search = GridSearchCV(make(max_iter=10**7), {"alpha": [0.1, 1.0]}, cv=2)
     start = time.monotonic()
     timer = press_ctrl_c_after(0.3)
@@ -259,6 +267,88 @@ def test_ctrl_c_ends_a_grid_search(iris):
         search.fit(*iris)
     timer.join()
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("n_interrupts", [1, 2])
+def test_ctrl_c_while_the_result_is_stored_keeps_it(iris, monkeypatch, n_interrupts):
+    X, y = iris
+    original, calls = MomentumMLPClassifier._become, []
+
+    def interrupted(self, draft, state):
+        calls.append(1)
+        original(self, draft, state)
+        if len(calls) < n_interrupts + 1:
+            raise KeyboardInterrupt
+
+    mlp = make(warm_start=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(MomentumMLPClassifier, "_become", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mlp.fit(X, y)
+    assert (mlp.n_iter_, mlp.stop_reason_) == (4, "max_iter")
+    assert_same_networks(mlp, make().fit(X, y))
+    assert_same_networks(mlp.fit(X, y), make(max_iter=8).fit(X, y))
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), ValueError("closed")])
+def test_what_goes_wrong_in_printing_costs_the_line(iris, monkeypatch, error):
+    class Broken:
+        def write(self, text):
+            raise error
+
+        def flush(self):
+            raise error
+
+    monkeypatch.setattr("sys.stdout", Broken())
+    mlp = make(verbose=True).fit(*iris)
+    assert mlp.n_iter_ == 4
+
+
+def test_a_callback_of_the_end_that_fails_leaves_the_estimator_as_it_was(iris):
+    if not has_callbacks:
+        pytest.skip("needs scikit-learn 1.9")
+
+    class Last(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X=None, y=None):
+            if context.task_name == "fit":
+                raise RuntimeError("this callback fails")
+
+    mlp = make().set_callbacks(Last())
+    before = vars(mlp).copy()
+    with pytest.raises(RuntimeError, match="this callback fails"):
+        mlp.fit(*iris)
+    assert vars(mlp) == before
+
+
+def test_predictions_beside_fits_see_one_network_or_the_other(iris):
+    """Never a mixture: what is stored replaces the old at once."""
+    X, y = iris
+    wide, narrow = np.hstack([X, X]), X
+    mlp = make(max_iter=1).fit(narrow, y)
+    stop, wrong = threading.Event(), []
+
+    def keep_predicting():
+        while not stop.is_set():
+            for rows in (wide, narrow):
+                try:
+                    proba = mlp.predict_proba(rows)
+                    if not np.allclose(proba.sum(axis=1), 1):
+                        wrong.append(proba)
+                except ValueError as error:
+                    if "features" not in str(error):
+                        wrong.append(error)
+                except Exception as error:
+                    wrong.append(error)
+
+    threads = [threading.Thread(target=keep_predicting) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for i in range(200):
+        mlp.fit(wide if i % 2 else narrow, y)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
 
 
 # -- threads -----------------------------------------------------------------------
