@@ -5,7 +5,7 @@ import sys
 import numpy as np
 from scipy.sparse import issparse
 
-MOST_ROWS = 1000  # that are looked at
+MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
 
 
 def diverged(task):
@@ -86,9 +86,16 @@ def likely_cause(task, names, exploded, saturated):
     return None
 
 
-def some_rows(X):
-    """At most MOST_ROWS of them, evenly spread."""
-    return X[:: -(-X.shape[0] // MOST_ROWS)]
+def some_rows(X, values=None):
+    """Rows of X, or of values that go with them, evenly spread: at most MOST_ROWS, and
+    fewer of very many features."""
+    most = max(10, min(MOST_ROWS, MOST_NUMBERS // X.shape[1]))
+    return (X if values is None else values)[:: -(-X.shape[0] // most)]
+
+
+def product(A, B):
+    """A @ B without BLAS, whose threads a fork in another thread may cut off."""
+    return A @ B if issparse(A) else np.einsum("ij,jk->ik", A, B)
 
 
 def saturation(task, params):
@@ -98,7 +105,7 @@ def saturation(task, params):
         return 0.0
     coefs, intercepts = architecture.unpack(params)
     with np.errstate(all="ignore"):
-        Z = np.asarray(some_rows(task.X) @ coefs[0] + intercepts[0])
+        Z = np.asarray(product(some_rows(task.X), coefs[0])) + intercepts[0]
     flat = {
         "logistic": np.abs(Z) > 5,  # a slope of less than .007
         "tanh": np.abs(Z) > 2.5,
@@ -121,12 +128,12 @@ def largest_scale(X):
 def is_telling(task):
     """Whether a feature alone tells much of the class: by the share of its variance
     that lies between classes, far beyond what chance would make it."""
-    rows, y = some_rows(task.X), some_rows(task.y)
+    rows, y = some_rows(task.X), some_rows(task.X, task.y)
     rows = rows.toarray() if issparse(rows) else rows.astype(np.float64)
     kinds, codes = np.unique(y, return_inverse=True)
     indicator = np.eye(len(kinds))[codes]  # (n, K)
     centred = rows - rows.mean(axis=0)
-    sums = indicator.T @ centred  # (K, n_features)
+    sums = product(indicator.T, centred)  # (K, n_features)
     between = (sums**2 / indicator.sum(axis=0)[:, np.newaxis]).sum(axis=0)
     share = (between / np.maximum((centred**2).sum(axis=0), 1e-300)).max()
     freedom = len(y) - len(kinds)

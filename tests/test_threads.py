@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
+from settings import plain
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skmlp import MomentumMLPClassifier, _kernels, _prediction, _threads, _training
+from skmlp import _kernels, _prediction, _threads, _training
 
 FEW, SOME, MANY = 1e5, 1e6, 1e8  # flops
 
@@ -81,9 +82,7 @@ def test_fits_and_predictions_have_it_so(rng, monkeypatch, hidden, batch_size, i
     spy_on("train")
     spy_on("score")
     X, y = rng.normal(size=(900, 100)), np.arange(900) % 2
-    mlp = MomentumMLPClassifier(
-        hidden, batch_size=batch_size, max_iter=1, scoring=scorer
-    )
+    mlp = plain(hidden, batch_size=batch_size, max_iter=1, scoring=scorer)
     mlp.fit(X, y, X_val=X[:batch_size], y_val=y[:batch_size])
     # The loss of the validation data, and what the scorer predicts.
     assert seen == {"train": [{inside}], "score": [{inside}] * 2}
@@ -133,7 +132,7 @@ def test_others_can_limit_blas_after_a_fit(digits):
         with threadpool_limits(1, user_api="blas"):
             return set(blas_limits().values())
 
-    MomentumMLPClassifier(max_iter=1, batch_size=300).fit(*digits).predict(digits[0])
+    plain(max_iter=1, batch_size=300).fit(*digits).predict(digits[0])
     assert in_another_thread(limit) == {1}
 
 
@@ -193,7 +192,7 @@ def test_what_slipped_through_is_healed_by_the_next_call(monkeypatch):
 def test_real_interrupts(digits):
     """Ctrl-C at random moments of short trainings."""
     X, y = digits[0][:300], digits[1][:300]
-    mlp = MomentumMLPClassifier((30,), batch_size=300, max_iter=3)
+    mlp = plain((30,), batch_size=300, max_iter=3)
     mlp.fit(X, y)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     stop, waits = threading.Event(), np.random.RandomState(0)
@@ -232,14 +231,14 @@ import os, sys, threading, warnings
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 from skmlp import MomentumMLPClassifier
-warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads
+warnings.simplefilter("ignore")  # forking beside threads
 
 def limits():
     blas = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
     return {lib["num_threads"] for lib in blas}
 
 X, y = np.random.RandomState(0).normal(size=(300, 64)), np.arange(300) % 10
-params = {"batch_size": 300, "max_iter": 3, "random_state": 0}
+params = {"batch_size": 300, "max_iter": 3, "random_state": 0, "alpha": 0}
 make = lambda: MomentumMLPClassifier((48, 32), **params)
 threadpool_limits(2, user_api="blas")
 expected = make().fit(X, y).loss_
@@ -283,7 +282,7 @@ def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
 
     def search(n_jobs):
         grid = {"alpha": [0.1, 1.0], "batch_size": [32, None]}
-        mlp = MomentumMLPClassifier(max_iter=4, random_state=0)
+        mlp = plain(max_iter=4, random_state=0)
         return GridSearchCV(mlp, grid, cv=3, n_jobs=n_jobs, scoring="neg_log_loss")
 
     one, processes = (search(n).fit(X, y) for n in (1, 2))
@@ -305,7 +304,7 @@ def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
 def fitted(digits, monkeypatch):
     monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 1)  # 64 rows
     X, y = digits
-    return MomentumMLPClassifier(max_iter=1, random_state=0).fit(X, y), X
+    return plain(max_iter=1, random_state=0).fit(X, y), X
 
 
 def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(fitted, monkeypatch):
@@ -369,9 +368,9 @@ def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
         monkeypatch.setattr(_training, "PART_NUMBERS", 2**14)
         for batch_size in (None, 32):
             calls.clear()
-            mlp = MomentumMLPClassifier(
-                (9,), batch_size=batch_size, max_iter=2, random_state=0
-            ).fit(X, y)
+            mlp = plain((9,), batch_size=batch_size, max_iter=2, random_state=0).fit(
+                X, y
+            )
             whole.setdefault(batch_size, mlp.loss_curve_)
             assert mlp.loss_curve_ == pytest.approx(whole[batch_size], rel=1e-14)
         assert len(calls) == (2 if flops == 1e9 else len(calls))
