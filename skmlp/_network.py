@@ -1,7 +1,7 @@
 """The shape of a network: sizes, where each parameter lies, initial weights."""
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -47,7 +47,8 @@ class Architecture:
     activation: str
     output_activation: str
 
-    @cached_property
+    @property
+    @cache  # noqa: B019, not cached_property, whose lock a fork may find held
     def layout(self):
         names = [self.activation] * (len(self.layer_sizes) - 2)
         names.append(self.output_activation)

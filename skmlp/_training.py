@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -132,13 +131,13 @@ class Task:
         weights = params[: self.architecture.n_weights]
         return 0.5 * self.decay * float(np.einsum("i,i", weights, weights))
 
-    @cached_property
+    @property
     def class_weights(self):
         """The total weight of each class that occurs."""
         weights = np.bincount(self.y, self.sample_weight)
         return weights[weights > 0]
 
-    @cached_property
+    @property
     def chance_loss(self):
         """The loss of always predicting the class frequencies."""
         frequencies = self.class_weights / self.total_weight
