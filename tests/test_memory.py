@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from settings import plain
 
 
@@ -39,9 +40,9 @@ def test_many_classes_and_few_features():
 def test_many_sparse_features():
     """Parameters, velocities and a gradient; and of the first two also those of the
     last epoch, which an interrupt leaves, and while they are replaced the new ones."""
-    from scipy.sparse import random_array
-
-    X = random_array((300, 2**16), density=1e-4, format="csr", rng=0)
+    rng = np.random.default_rng(0)
+    places = rng.integers(0, 300, 2000), rng.integers(0, 2**16, 2000)
+    X = csr_array((np.ones(2000), places), shape=(300, 2**16))
     y = np.arange(300) % 2
     mlp = plain((48,), max_iter=2)
     megabytes = 2**16 * 48 * 8 / 1e6
