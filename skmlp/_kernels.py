@@ -32,11 +32,11 @@ exactly, kernel = njit(**EXACTLY), njit(**KERNEL)
 
 def entry(function):
     """Compile, and keep what was compiled for the next process, where that works."""
-    plain = njit(**HOW)(function)
+    plain, is_kept = njit(**HOW)(function), True
     try:
         compiled = njit(cache=True, **HOW)(function)
     except RuntimeError:  # neither the package nor the home is a folder one can write
-        compiled = plain
+        compiled, is_kept = plain, False
 
     def call(*args):
         try:
@@ -47,7 +47,7 @@ def entry(function):
             call.compiled = plain  # what was kept cannot be read: nothing has run yet
             return plain(*args)
 
-    call.compiled, call.is_kept = compiled, compiled is not plain
+    call.compiled, call.is_kept = compiled, is_kept
     return call
 
 
