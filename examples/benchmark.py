@@ -76,7 +76,9 @@ def common(hidden, batch_size, rate, epochs):
 
 
 def ours(X, y, *settings):
-    return MomentumMLPClassifier(alpha=ALPHA, **common(*settings)).fit(X, y)
+    return MomentumMLPClassifier(alpha=ALPHA, init_scale=1.0, **common(*settings)).fit(
+        X, y
+    )
 
 
 def scikit_learn(X, y, hidden, batch_size, rate, epochs):
@@ -341,7 +343,7 @@ def measure_search(workload, rounds):
     searches = [
         GridSearchCV(model, {"alpha": values}, n_jobs=2, refit=False)
         for model, values in (
-            (MomentumMLPClassifier(**settings), alphas),
+            (MomentumMLPClassifier(init_scale=1.0, **settings), alphas),
             (theirs, alphas * batch_size / n_train),
         )
     ]
