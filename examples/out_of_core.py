@@ -119,7 +119,8 @@ def main():
                 in_memory_accuracy, folder, n_val, args.epochs
             ).result()
 
-        # Compiling, and what BLAS keeps for itself, come before the limit.
+        # Compiling, and what BLAS keeps for itself, come before the limit. (Where it
+        # wants another buffer later, 32 MB, and gets none, it tries for ever.)
         few = np.zeros((args.block, N_FEATURES), np.float32)
         make_network(ALPHA, max_iter=1).fit(
             few, np.arange(len(few)) % N_CLASSES

@@ -17,7 +17,7 @@ SMALL = {
     ),
     "plot_loss_curves.py": ([], ["100 epochs"], ["loss_curves.png"]),
     "out_of_core.py": (
-        ["--samples", "60000", "--block", "3000", "--epochs", "3", "--limit", "12"],
+        ["--samples", "120000", "--block", "3000", "--epochs", "2", "--limit", "44"],
         ["MemoryError, as it should", "all in memory it is"],
         [],
     ),
