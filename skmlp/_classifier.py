@@ -78,7 +78,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         no probability can then exceed e / (e + K - 1), 0.232 for ten classes, so
         that the order of the classes may be right but the probabilities are not.
 
-    init_scale : float > 0, default=3.0
+    init_scale : float in (0, 100], default=3.0
         Factor on the limit ``sqrt(6 / (n_in + n_out))`` within which each layer's
         first weights are drawn, uniformly [1]_. Sigmoids have a quarter of the slope
         that 1 was made for: drawn wider, small curved data are learned sooner than
@@ -243,7 +243,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions({"identity", "logistic"})],
-        "init_scale": [Interval(Real, 0, None, closed="neither")],
+        "init_scale": [Interval(Real, 0, 100, closed="right")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from settings import plain
 
@@ -145,6 +145,7 @@ def quoted(value, text):
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=150, deadline=None)
 @given(name=st.sampled_from(NAMES), value=WRONG)
+@example(name="init_scale", value=1e153)
 def test_any_value_of_a_parameter_fits_or_is_quoted(name, value):
     mlp = make(**{name: value})
     try:
