@@ -1,8 +1,8 @@
 """All that is compiled, and nothing else: plain Python that Numba translates.
 
 Samples in rows, as scikit-learn has them: a layer's activations are Y (B, n_out), for
-the B rows that pass through the network at a time, and W is (n_in, n_out). X is dense,
-(N, n_features), or the tuple (data, indices, indptr) of a CSR matrix.
+the B rows that pass through the network at a time, and W is (n_in, n_out). Data are
+either dense, X (N, n_features), or csr = (data, indices, indptr); the other is None.
 
 The entry points, at the end, are ``train`` and ``score``. With NUMBA_DISABLE_JIT=1
 everything here runs as it stands, slowly.
@@ -262,118 +262,82 @@ def units_of(Y, layout, layer, B):
     return Y[start : start + n_out * B].reshape(B, n_out)
 
 
-def take_rows(X, order, start, B, room):
-    """Rows order[start : start + B] of X, or start : start + B without an order."""
-    if isinstance(X, tuple):
-        return take_sparse(X, order, start, B, room)
-    return take_dense(X, order, start, B, room)
-
-
-def take_dense(X, order, start, B, room):
-    if order.size == 0:
-        return X[start : start + B]
-    for j in range(B):
-        row, x = room.rows[j], X[order[start + j]]
-        for i in range(x.size):
-            row[i] = x[i]
-    return room.gathered[:B]
-
-
-def take_sparse(X, order, start, B, room):
-    data, indices, indptr = X
-    return data, indices, indptr, order[start : start + B]
-
-
-def multiply(X, W, Z):
-    """Z (B, n_out) <- X W"""
-    if isinstance(X, tuple):
-        multiply_sparse(X, W, Z)
-    else:
-        multiply_dense(X, W, Z)
-
-
-def multiply_dense(X, W, Z):
-    np.dot(X, W, Z)
-
-
-def multiply_sparse(X, W, Z):
-    data, indices, indptr, rows = X
-    Z[:] = 0
-    for j in range(rows.size):
-        z = Z[j]
-        for at in range(indptr[rows[j]], indptr[rows[j] + 1]):
-            x, w = data[at], W[indices[at]]
-            for i in range(z.size):
-                z[i] += x * w[i]
-
-
-def multiply_back(X, dZ, dW):
-    """dW (n_in, n_out) <- X^T dZ"""
-    if isinstance(X, tuple):
-        multiply_back_sparse(X, dZ, dW)
-    else:
-        multiply_back_dense(X, dZ, dW)
-
-
-def multiply_back_dense(X, dZ, dW):
-    np.dot(X.T, dZ, dW)
-
-
-def multiply_back_sparse(X, dZ, dW):
-    data, indices, indptr, rows = X
-    dW[:] = 0
-    for j in range(rows.size):
-        z = dZ[j]
-        for at in range(indptr[rows[j]], indptr[rows[j] + 1]):
-            x, w = data[at], dW[indices[at]]
-            for i in range(z.size):
-                w[i] += x * z[i]
-
-
-def is_sparse(X):
-    return isinstance(X, types.BaseTuple)
-
-
-@overload(take_rows, jit_options=KERNEL)
-def take_rows_of_type(X, order, start, B, room):
-    return take_sparse if is_sparse(X) else take_dense
-
-
-@overload(multiply, jit_options=KERNEL)
-def multiply_of_type(X, W, Z):
-    return multiply_sparse if is_sparse(X) else multiply_dense
-
-
-@overload(multiply_back, jit_options=KERNEL)
-def multiply_back_of_type(X, dZ, dW):
-    return multiply_back_sparse if is_sparse(X) else multiply_back_dense
+# BLAS multiplies rows of dense data, which are gathered; those of CSR data are found by
+# their numbers. Where X or csr is None, the compiler leaves out what needs it.
 
 
 @kernel
-def forward(X, B, P, layout, room):
+def take_rows(X, order, start, B, room):
+    """Rows order[start : start + B] of X, or start : start + B without an order."""
+    if X is not None:
+        if order.size == 0:
+            return X[start : start + B]
+        for j in range(B):
+            row, x = room.rows[j], X[order[start + j]]
+            for i in range(x.size):
+                row[i] = x[i]
+    return room.gathered[:B]
+
+
+@kernel
+def multiply(rows, csr, numbers, W, Z):
+    """Z (B, n_out) <- rows W"""
+    if csr is None:
+        np.dot(rows, W, Z)
+    else:
+        data, indices, indptr = csr
+        Z[:] = 0
+        for j in range(numbers.size):
+            z = Z[j]
+            for at in range(indptr[numbers[j]], indptr[numbers[j] + 1]):
+                x, w = data[at], W[indices[at]]
+                for i in range(z.size):
+                    z[i] += x * w[i]
+
+
+@kernel
+def multiply_back(rows, csr, numbers, dZ, dW):
+    """dW (n_in, n_out) <- rows^T dZ"""
+    if csr is None:
+        np.dot(rows.T, dZ, dW)
+    else:
+        data, indices, indptr = csr
+        dW[:] = 0
+        for j in range(numbers.size):
+            z = dZ[j]
+            for at in range(indptr[numbers[j]], indptr[numbers[j] + 1]):
+                x, w = data[at], dW[indices[at]]
+                for i in range(z.size):
+                    w[i] += x * z[i]
+
+
+@kernel
+def forward(rows, csr, numbers, P, layout, room):
     """All layers' activations, into room.Y: Y = f(A W + b), A the layer's input."""
+    B = rows.shape[0]
     for layer in range(layout.codes.size):
         W, Z = coef_of(P, layout, layer), units_of(room.Y, layout, layer, B)
         if layer == 0:
-            multiply(X, W, Z)
+            multiply(rows, csr, numbers, W, Z)
         else:
             np.dot(units_of(room.Y, layout, layer - 1, B), W, Z)
         activate(layout.codes[layer], Z, intercept_of(P, layout, layer))
 
 
 @kernel
-def backward(X, B, P, D, layout, room):
+def backward(rows, csr, numbers, P, D, layout, room):
     """The gradient D, from the last layer's dY in room.dY.
 
     dZ = f'(Z) dY; dW = A^T dZ; db = dZ; and dA = dZ W^T is the layer before's dY. Over
     rows the gradients add up, which the products do by themselves.
     """
+    B = rows.shape[0]
     for layer in range(layout.codes.size - 1, -1, -1):
         Y, dY = units_of(room.Y, layout, layer, B), units_of(room.dY, layout, layer, B)
         dW = coef_of(D, layout, layer)
         differentiate(layout.codes[layer], Y, dY, intercept_of(D, layout, layer))
         if layer == 0:
-            multiply_back(X, dY, dW)
+            multiply_back(rows, csr, numbers, dY, dW)
         else:
             np.dot(units_of(room.Y, layout, layer - 1, B).T, dY, dW)
             dA = units_of(room.dY, layout, layer - 1, B)
@@ -418,7 +382,7 @@ def take_targets(y, sample_weight, order, start, B, scale, room):
 
 @entry
 def train(
-    X, y, sample_weight, order, start, stop, batch_size, part_size, layout, P, V, G, D,
+    X, csr, y, sample_weight, order, start, stop, batch_size, part_size, layout, P, V, G, D,
     room, rate, momentum, nesterov, decay, total_weight,
 ):  # fmt: skip
     """Take the steps of an epoch, from row `start` of it to `stop` or soon after.
@@ -447,15 +411,15 @@ def train(
         last = min(first + batch_size, N)
         B = min(part_size, last - start)
         gradient = G if start == first else D
-        rows = take_rows(X, order, start, B, room)
+        rows, numbers = take_rows(X, order, start, B, room), order[start : start + B]
         take_targets(y, sample_weight, order, start, B, scale, room)
-        forward(rows, B, P, layout, room)
+        forward(rows, csr, numbers, P, layout, room)
         S = units_of(room.Y, layout, layout.codes.size - 1, B)  # (B, K)
         dS = units_of(room.dY, layout, layout.codes.size - 1, B)
         columns = room.columns[: S.size].reshape(S.shape[1], B)
         ce = cross_entropy(S, dS, columns, room.y, room.w, room.top, room.norm)
         loss += ce * batch_size / N
-        backward(rows, B, P, gradient, layout, room)
+        backward(rows, csr, numbers, P, gradient, layout, room)
         if start > first:
             add(G, D)
         start += B
@@ -477,14 +441,15 @@ SCORES, PROBABILITIES, LOG_PROBABILITIES = range(3)
 
 
 @entry
-def score(X, order, start, layout, P, room, kind, out):
+def score(X, csr, order, start, layout, P, room, kind, out):
     """out (B, K) <- scores of the rows from `start`, or their softmax or its logarithm.
 
     Returns whether all scores are finite. The first of the largest scores is the first
     of the largest probabilities, too, though rounding may make others as large.
     """
     B, K = out.shape
-    forward(take_rows(X, order, start, B, room), B, P, layout, room)
+    rows, numbers = take_rows(X, order, start, B, room), order[start : start + B]
+    forward(rows, csr, numbers, P, layout, room)
     S = units_of(room.Y, layout, layout.codes.size - 1, B)  # (B, K)
     finite = True
     for j in range(B):

@@ -159,8 +159,9 @@ def read_only(array):
 
 
 def as_rows(X):
-    """X (n, n_features) as compiled code reads it: dense or (data, indices, indptr)."""
+    """X (n, n_features) as compiled code reads it: (X, None), or of a CSR matrix (None,
+    (data, indices, indptr))."""
     if isinstance(X, np.ndarray):
-        return read_only(X)
+        return read_only(X), None
     indices, indptr = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64)
-    return read_only(X.data), read_only(indices), read_only(indptr)
+    return None, (read_only(X.data), read_only(indices), read_only(indptr))

@@ -30,8 +30,8 @@ def map_blocks(function, kind, X, architecture, params):
 
     n_rows = X.shape[0]
     block = max(BLOCK_NUMBERS // architecture.n_units, 64)
-    data, layout = as_rows(X), architecture.layout
-    is_sparse = isinstance(data, tuple)
+    (dense, csr), layout = as_rows(X), architecture.layout
+    is_sparse = dense is None
     order = read_only(np.arange(n_rows if is_sparse else 0))
     flops = architecture.flops(min(block, n_rows), is_sparse)
     code = getattr(_kernels, kind.upper())
@@ -41,7 +41,7 @@ def map_blocks(function, kind, X, architecture, params):
         size = rows.stop - start
         room = architecture.make_room(size, X, gather=False)
         values = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
-        args = data, order, start, layout, params, room, code, values
+        args = dense, csr, order, start, layout, params, room, code, values
         if not call(flops, _kernels.score, *args):
             raise ValueError(
                 f"The network's scores of rows {start} to {rows.stop - 1} are not "

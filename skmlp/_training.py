@@ -216,11 +216,11 @@ class Arrays:
 
     def __init__(self, task):
         architecture, X, batch_size = task.architecture, task.X, task.batch_size
-        self.rows, self.layout = as_rows(X), architecture.layout
+        (self.X, self.csr), self.layout = as_rows(X), architecture.layout
         self.y = read_only(task.y)
         weight = np.empty(0) if task.sample_weight is None else task.sample_weight
         self.weight = read_only(weight)
-        is_sparse = isinstance(self.rows, tuple)
+        is_sparse = self.X is None
         self.n_rows = X.shape[0]
         self.order = read_only(np.arange(self.n_rows if is_sparse else 0))
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
@@ -264,7 +264,7 @@ def run_epoch(task, arrays):
     while start < arrays.n_rows:
         start, part = call(
             arrays.flops, _kernels.train,
-            arrays.rows, arrays.y, arrays.weight, arrays.order,
+            arrays.X, arrays.csr, arrays.y, arrays.weight, arrays.order,
             start, min(start + arrays.rows_a_call, arrays.n_rows),
             task.batch_size, arrays.part_size, arrays.layout,
             arrays.params, arrays.velocity, arrays.gradient, arrays.part_gradient,

@@ -2,12 +2,15 @@
 
 import math
 import re
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from settings import plain
+
+from skmlp import _classifier
 
 X = np.random.RandomState(0).normal(size=(40, 3))
 Y = np.arange(40) % 2
@@ -146,10 +149,12 @@ def quoted(value, text):
 @settings(max_examples=150, deadline=None)
 @given(name=st.sampled_from(NAMES), value=WRONG)
 @example(name="init_scale", value=1e153)
+@example(name="hidden_layer_sizes", value=10**8)
 def test_any_value_of_a_parameter_fits_or_is_quoted(name, value):
     mlp = make(**{name: value})
     try:
-        mlp.fit(X, Y, X_val=X, y_val=Y)
+        with patch.object(_classifier, "MOST_WEIGHTS", 10**6):  # for the memory here
+            mlp.fit(X, Y, X_val=X, y_val=Y)
     except (ValueError, TypeError) as error:
         text = str(error)
         assert name in text or "scor" in text, text
