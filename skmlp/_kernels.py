@@ -382,8 +382,8 @@ def take_targets(y, sample_weight, order, start, B, scale, room):
 
 @entry
 def train(
-    X, csr, y, sample_weight, order, start, stop, batch_size, part_size, layout, P, V, G, D,
-    room, rate, momentum, nesterov, decay, total_weight,
+    X, csr, y, sample_weight, order, start, stop, batch_size, part_size, layout,
+    P, V, G, D, room, rate, momentum, nesterov, decay, total_weight,
 ):  # fmt: skip
     """Take the steps of an epoch, from row `start` of it to `stop` or soon after.
 
