@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def test_extremes_give_an_error_with_advice_a_warning_or_sound_numbers(
             proba, scores = mlp.predict_proba(rows), mlp.decision_function(rows)
         except ValueError as error:
             advice = "Try|Scale|expected|too large|infinity"
-            assert __import__("re").search(advice, str(error)), error  # noqa: PT017
+            assert re.search(advice, str(error)), error  # noqa: PT017
             return
         log_proba, labels = mlp.predict_log_proba(rows), mlp.predict(rows)
     assert np.isfinite(log_proba).all()
