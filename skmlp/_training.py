@@ -26,8 +26,9 @@ from ._schedules import SMALLEST_RATE, scheduled_rate
 from ._threads import call
 
 # Numbers that a part of a batch may take up in the network: a few MB, so that memory
-# does not grow with the batch, and all stays near the processor.
-PART_NUMBERS = 2**19
+# does not grow with the batch, and all stays near the processor. Fewer rows than these
+# would not be worth a part's pass over all gradients.
+PART_NUMBERS, PART_ROWS = 2**19, 256
 # Operations of a compiled call, a tenth of a second: Ctrl-C waits for its end.
 CALL_FLOPS = 1e9
 
@@ -229,12 +230,12 @@ class Arrays:
             task.state.velocity.copy(),
         )
         self.gradient = self.part_gradient = np.empty_like(self.params)
-        row_numbers = 2 * architecture.n_units + (0 if is_sparse else X.shape[1])
-        n_parts = math.ceil(batch_size / max(PART_NUMBERS // row_numbers, 32))
+        gather = task.is_shuffled and not is_sparse
+        row_numbers = 2 * architecture.n_units + (X.shape[1] if gather else 0)
+        n_parts = math.ceil(batch_size / max(PART_NUMBERS // row_numbers, PART_ROWS))
         self.part_size = math.ceil(batch_size / n_parts)
         if self.part_size < batch_size:
             self.part_gradient = np.empty_like(self.params)
-        gather = task.is_shuffled and not is_sparse
         self.room = architecture.make_room(self.part_size, X, gather=gather)
         self.flops = architecture.flops(self.part_size, is_sparse)
         # What a row costs, in about as many operations: products, activations, update.

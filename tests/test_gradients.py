@@ -1,5 +1,7 @@
 """Every gradient against central differences, and the objective's law of batches."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,7 +74,8 @@ def test_whole_objective(
     """A step with a rate of 1 and no momentum is minus the slope of J, penalty
     included; the loss it reports is J."""
     if in_parts:
-        monkeypatch.setattr(_training, "PART_NUMBERS", 1)  # 32 rows
+        monkeypatch.setattr(_training, "PART_NUMBERS", 1)
+        monkeypatch.setattr(_training, "PART_ROWS", 32)
     rng = np.random.RandomState(3)
     architecture = Architecture((4, *hidden, 3), activation, output_activation)
     X, rows, y, s = data_for(rng, 70, container)
@@ -123,9 +126,8 @@ def test_an_epochs_steps_add_up_to_the_gradient(n, seed, weighted, container, in
     s = s ** rng.randint(1, 8) if weighted else None
     state = start_of(architecture, rng)
     whole, J = sum_of_steps(architecture, rows, y, s, n, state)
-    numbers = _training.PART_NUMBERS
-    _training.PART_NUMBERS = 1 if in_parts else numbers
-    try:
+    numbers = 1 if in_parts else 2**19
+    with patch.multiple(_training, PART_NUMBERS=numbers, PART_ROWS=32):
         for batch_size in range(1, n + 1):
             total, loss = sum_of_steps(architecture, rows, y, s, batch_size, state)
             scale = np.abs(whole).max()
@@ -133,5 +135,3 @@ def test_an_epochs_steps_add_up_to_the_gradient(n, seed, weighted, container, in
                 total * batch_size / n, whole, rtol=1e-11, atol=1e-13 * scale
             )
             assert_allclose(loss, J, rtol=1e-12)
-    finally:
-        _training.PART_NUMBERS = numbers

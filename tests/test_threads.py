@@ -366,6 +366,7 @@ def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
     for flops in (1e9, 1e6, 1):
         monkeypatch.setattr(_training, "CALL_FLOPS", flops)
         monkeypatch.setattr(_training, "PART_NUMBERS", 2**14)
+        monkeypatch.setattr(_training, "PART_ROWS", 32)
         for batch_size in (None, 32):
             calls.clear()
             mlp = plain((9,), batch_size=batch_size, max_iter=2, random_state=0).fit(
