@@ -86,10 +86,10 @@ def likely_cause(task, names, exploded, saturated):
     return None
 
 
-def some_rows(X, values=None):
-    """Rows of X, or of values that go with them, evenly spread: at most MOST_ROWS, and
-    fewer of very many features."""
-    most = max(10, min(MOST_ROWS, MOST_NUMBERS // X.shape[1]))
+def some_rows(X, values=None, most=MOST_ROWS):
+    """Rows of X, or of values that go with them, evenly spread: fewer than `most` of
+    very many features."""
+    most = max(10, min(most, MOST_NUMBERS // X.shape[1]))
     return (X if values is None else values)[:: -(-X.shape[0] // most)]
 
 
@@ -105,7 +105,7 @@ def saturation(task, params):
         return 0.0
     coefs, intercepts = architecture.unpack(params)
     with np.errstate(all="ignore"):
-        Z = np.asarray(product(some_rows(task.X), coefs[0])) + intercepts[0]
+        Z = np.asarray(product(some_rows(task.X, most=200), coefs[0])) + intercepts[0]
     flat = {
         "logistic": np.abs(Z) > 5,  # a slope of less than .007
         "tanh": np.abs(Z) > 2.5,
