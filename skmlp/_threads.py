@@ -20,7 +20,7 @@ FEW_FLOPS = 5e5
 # From about here on a second thread brings more than it costs.
 MANY_FLOPS = 1e7
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal's handler may come in while its thread has it
 _inside: set = set()  # threads in a compiled call
 _before: list = []  # (set, number) of each library, as the first of them found it
 
@@ -93,14 +93,17 @@ def _give_back():
 
 def _reset():
     """A forked child has one thread, and it is in no call."""
-    global _lock
-    _lock = threading.Lock()
     _inside.clear()
     _give_back()
+    _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset)
+    # While a thread sets BLAS's number it may have a lock of BLAS's own, which no child
+    # would ever get: nobody may be at it then.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_reset
+    )
 
 
 def blas_limit():
