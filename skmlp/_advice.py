@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
+GOOD_RATES = {"logistic": np.inf, "tanh": 0.1, "relu": 0.02, "identity": 0.02}
 
 
 def diverged(task):
@@ -27,9 +28,12 @@ def remedy(task):
             "above 1 weights change their signs in every step) or a smaller "
             "learning_rate_init"
         )
+    activation, suits = task.architecture.activation, ""
+    if task.learning_rate_init > 3 * (good := GOOD_RATES[activation]):
+        suits = f" ({activation!r} wants about {good}, and init_scale=1)"
     return (
-        "a smaller learning_rate_init, a smaller momentum, or features scaled to "
-        "similar ranges (StandardScaler)"
+        f"a smaller learning_rate_init{suits}, a smaller momentum, or features scaled "
+        "to similar ranges (StandardScaler)"
     )
 
 
@@ -68,7 +72,8 @@ def likely_cause(task, names, exploded, saturated):
     column, largest = largest_scale(task.X)
     if exploded and is_overshooting(task):
         return f"alpha={task.alpha!r} is too large. Try {remedy(task)}"
-    if largest > 10 and (exploded or saturated):
+    much = 10 if exploded or task.learning_rate_init > 2 else 3
+    if largest > much and (exploded or saturated):
         name = f"column {column}" if names is None else repr(str(names[column]))
         return (
             "the features are large or of very different scales (the largest standard "

@@ -85,6 +85,20 @@ def test_steps_that_are_too_large(iris):
     assert "smaller learning_rate_init" in said
 
 
+def test_defaults_that_suit_another_activation():
+    X, y = load_breast_cancer(return_X_y=True)
+    mlp = MomentumMLPClassifier(activation="relu", random_state=0)
+    said = said_by(mlp, scale(X), y)
+    assert "('relu' wants about 0.02, and init_scale=1)" in said
+
+
+def test_features_that_saturate_from_the_start():
+    """Their means are 6 at most; the steps are not to blame."""
+    X, y = load_iris(return_X_y=True)
+    mlp = MomentumMLPClassifier((5, 5), max_iter=5, alpha=0.1, random_state=0)
+    assert "of column 0). Scale them" in said_by(mlp, X, y)
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("n_classes", [1, 2, 5])
 def test_no_cause_is_made_up_where_there_is_nothing_to_learn(seed, n_classes):
