@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
-GOOD_RATES = {"logistic": np.inf, "tanh": 0.1, "relu": 0.02, "identity": 0.02}
+GOOD_RATES = {"tanh": 0.1, "relu": 0.02, "identity": 0.02}
 
 
 def diverged(task):
@@ -29,7 +29,7 @@ def remedy(task):
             "learning_rate_init"
         )
     activation, suits = task.architecture.activation, ""
-    if task.learning_rate_init > 3 * (good := GOOD_RATES[activation]):
+    if task.learning_rate_init > 3 * (good := GOOD_RATES.get(activation, np.inf)):
         suits = f" ({activation!r} wants about {good}, and init_scale=1)"
     return (
         f"a smaller learning_rate_init{suits}, a smaller momentum, or features scaled "
@@ -116,7 +116,7 @@ def saturation(task, params):
         "tanh": np.abs(Z) > 2.5,
         "relu": (Z <= 0).all(axis=0),  # a unit that is off for every row
     }
-    return float(flat[architecture.activation].mean())
+    return float(np.mean(flat.get(architecture.activation, 0.0)))
 
 
 def largest_scale(X):

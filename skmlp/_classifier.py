@@ -349,7 +349,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             # Arrays arrive one by one; curves may be shared with the one copied from.
             params = self._architecture.pack(self.coefs_, self.intercepts_)
             vars(self).update(network_attributes(self._architecture, params))
-            self.loss_curve_ = list(self.loss_curve_)
+            for name in CURVES:
+                curve = getattr(self, f"{name}_")
+                setattr(self, f"{name}_", None if curve is None else list(curve))
 
     # -- training ----------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# The functions of these names, and of these names + "_slope", are in _kernels.py.
+# Each has a branch in activate and in differentiate of _kernels.py.
 ACTIVATIONS = ("logistic", "tanh", "relu", "identity")
 
 

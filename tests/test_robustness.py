@@ -198,6 +198,14 @@ def test_a_call_costs_what_its_rows_cost():
     assert (len(twin.loss_curve_), len(mlp.loss_curve_)) == (7, 6)
 
 
+def test_a_copy_that_goes_on_leaves_the_other_its_curves():
+    data = {"X_val": X, "y_val": Y}
+    mlp = plain((3,), max_iter=3, warm_start=True).fit(X, Y, **data)
+    copy.copy(mlp).fit(X, Y, **data)
+    for curve in (mlp.loss_curve_, mlp.validation_loss_curve_, mlp.validation_scores_):
+        assert len(curve) == 3
+
+
 # -- checkpoints -----------------------------------------------------------------------
 
 TRAINS_AND_SAVES = """
