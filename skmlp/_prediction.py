@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 
 from ._network import as_rows, read_only
-from ._threads import blas_limit, call
+from ._threads import blas_limit, call, kernels
 
 BLOCK_NUMBERS = 2**17  # activations of a block: about a megabyte
 
@@ -26,15 +26,13 @@ def map_blocks(function, kind, X, architecture, params):
     ValueError
         Where scores are not finite.
     """
-    from . import _kernels  # the compiler is loaded where it is first needed
-
     n_rows = X.shape[0]
     block = max(BLOCK_NUMBERS // architecture.n_units, 64)
     (dense, csr), layout = as_rows(X), architecture.layout
     is_sparse = dense is None
     order = read_only(np.arange(n_rows if is_sparse else 0))
     flops = architecture.flops(min(block, n_rows), is_sparse)
-    code = getattr(_kernels, kind.upper())
+    code = getattr(kernels(), kind.upper())
 
     def of_block(start):
         rows = slice(start, min(start + block, n_rows))
@@ -42,7 +40,7 @@ def map_blocks(function, kind, X, architecture, params):
         room = architecture.make_room(size, X, gather=False)
         values = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
         args = dense, csr, order, start, layout, params, room, code, values
-        if not call(flops, _kernels.score, *args):
+        if not call(flops, kernels().score, *args):
             raise ValueError(
                 f"The network's scores of rows {start} to {rows.stop - 1} are not "
                 f"finite in {X.dtype}: the features are too large for it. Scale them "

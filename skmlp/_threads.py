@@ -5,10 +5,13 @@ brings: they wait for work by turning, at the cost of whatever else runs, and a 
 times as long where processes have fewer processors than threads. So such products get
 one thread. Its number of threads is the process's own: it is changed around a compiled
 call alone, where no code of the user's runs, and by the first thread that comes; the
-last that leaves gives it back. (Other libraries decide well by themselves.)
+last that leaves gives it back. (Other libraries decide well by themselves. Where one of
+them limits BLAS in another thread meanwhile, and is not done when we are, our giving back
+ends its limit early.)
 """
 
 import os
+import sys
 import threading
 from functools import cache
 from itertools import product
@@ -23,6 +26,13 @@ MANY_FLOPS = 1e7
 _lock = threading.RLock()  # a signal's handler may come in while its thread has it
 _inside: set = set()  # threads in a compiled call
 _before: list = []  # (set, number) of each library, as the first of them found it
+
+
+def kernels():
+    """The compiled functions, loaded where they are first needed."""
+    with _lock:  # a child forked meanwhile would wait for ever for the import's end
+        from . import _kernels
+    return _kernels
 
 
 @cache
@@ -91,22 +101,44 @@ def _give_back():
             _before.clear()
 
 
-def _reset():
-    """A forked child has one thread, and it is in no call."""
-    _inside.clear()
-    _give_back()
+# A child has a copy of each lock, held by threads that it has not got: while one sets
+# BLAS's number, which takes a lock of BLAS's own, loads the kernels or compiles them,
+# forks wait.
+
+_held: list = []  # what a fork has taken beside our own lock
+
+
+def _before_fork():
+    _lock.acquire()
+    compiler = sys.modules.get("numba.core.compiler_lock")
+    if lock := getattr(compiler, "global_compiler_lock", None):
+        lock.acquire()
+        _held.append(lock)
+
+
+def _after_fork():
+    while _held:
+        _held.pop().release()
     _lock.release()
 
 
+def _after_fork_in_child():
+    """It has one thread, which is in no call."""
+    _inside.clear()
+    _give_back()
+    _after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    # While a thread sets BLAS's number it may have a lock of BLAS's own, which no child
-    # would ever get: nobody may be at it then.
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_reset
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
     )
 
 
 def blas_limit():
     """How many threads the caller's BLAS may use."""
-    limited = [number for _, number in list(_before)]
-    return max([1, *limited, *(lib.get_num_threads() or 1 for lib in _blas())])
+    with _lock:
+        numbers = [number for _, number in _before]
+        return max([1, *numbers, *(lib.get_num_threads() or 1 for lib in _blas())])

@@ -23,7 +23,7 @@ from ._advice import diverged
 from ._network import Architecture, as_rows, read_only
 from ._prediction import map_blocks
 from ._schedules import SMALLEST_RATE, scheduled_rate
-from ._threads import call
+from ._threads import call, kernels
 
 # Numbers that a part of a batch may take up in the network: a few MB, so that memory
 # does not grow with the batch, and all stays near the processor. Fewer rows than these
@@ -258,13 +258,11 @@ class Arrays:
 
 def run_epoch(task, arrays):
     """One pass over the training set; returns the mean of J."""
-    from . import _kernels  # the compiler is loaded where it is first needed
-
     arrays.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
     rate, start, loss = task.rate, 0, 0.0
     while start < arrays.n_rows:
         start, part = call(
-            arrays.flops, _kernels.train,
+            arrays.flops, kernels().train,
             arrays.X, arrays.csr, arrays.y, arrays.weight, arrays.order,
             start, min(start + arrays.rows_a_call, arrays.n_rows),
             task.batch_size, arrays.part_size, arrays.layout,

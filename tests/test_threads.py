@@ -321,6 +321,44 @@ def test_a_fork_waits_until_nobody_sets_blas_threads():
     assert done.stdout.split() == [str(n_forks)]
 
 
+FORKS_OF_A_FIRST_FIT = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+from skmlp import MomentumMLPClassifier
+warnings.simplefilter("ignore")  # forking beside threads
+
+def fit():
+    X, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    MomentumMLPClassifier(3, alpha=0, max_iter=1, random_state=0).fit(X, y)
+
+first = threading.Thread(target=fit)
+first.start()
+children = []
+while first.is_alive():
+    children.append(os.fork())
+    if children[-1] == 0:
+        signal.alarm(60)  # ends it
+        fit()
+        os._exit(0)
+    time.sleep(0.1)
+print(len(children), sum(os.waitpid(child, 0)[1] == 0 for child in children))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.timeout(300)
+def test_a_fork_waits_while_the_kernels_are_loaded_and_compiled(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS_OF_A_FIRST_FIT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+    )
+    n_children, n_good = map(int, done.stdout.split())
+    assert n_good == n_children > 1
+
+
 # -- searches ------------------------------------------------------------------------
 
 
