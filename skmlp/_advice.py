@@ -1,11 +1,13 @@
 """What is said of a training that went wrong: what can be seen, and what to do."""
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import issparse
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
+WIDE = 10  # of init_scale
 GOOD_RATES = {"tanh": 0.1, "relu": 0.02, "identity": 0.02}
 
 
@@ -31,9 +33,10 @@ def remedy(task):
     activation, suits = task.architecture.activation, ""
     if task.learning_rate_init > 3 * (good := GOOD_RATES.get(activation, np.inf)):
         suits = f" ({activation!r} wants about {good}, and init_scale=1)"
+    narrower = ", a smaller init_scale" if task.init_scale > WIDE else ""
     return (
-        f"a smaller learning_rate_init{suits}, a smaller momentum, or features scaled "
-        "to similar ranges (StandardScaler)"
+        f"a smaller learning_rate_init{suits}, a smaller momentum{narrower}, or "
+        "features scaled to similar ranges (StandardScaler)"
     )
 
 
@@ -41,7 +44,40 @@ def is_overshooting(task):
     return task.decay > 0.1 and task.learning_rate_init * task.decay > 1
 
 
-def advice(task, names):
+def advice(task, estimator):
+    """What to say of a training that has ended, or None."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return failure(task, names) or shortfall(task, estimator)
+
+
+def shortfall(task, estimator):
+    """What early stopping did not do."""
+    state = task.state
+    if not state.n_new:
+        return (
+            "No epoch was trained: the fit before stopped early, after n_iter_no_change"
+            f"={estimator.n_iter_no_change!r} epochs without a better score, which "
+            "still counts. Raise n_iter_no_change, give other validation data, or "
+            "start anew with warm_start=False."
+        )
+    if state.is_unscored:
+        return (
+            f"scoring={estimator.scoring!r} gave no number above -inf in any epoch: no "
+            "weights are restored."
+        )
+    if not task.early_stopping or state.stop_reason != "max_iter":
+        return None
+    where = (
+        "" if state.has_left_plateau else ", in which it got hardly better than chance"
+    )
+    return (
+        "early_stopping=True did not stop the training within max_iter="
+        f"{estimator.max_iter} epochs{where}. Raise max_iter, or continue with "
+        "warm_start=True."
+    )
+
+
+def failure(task, names):
     """What to say of a training that ended at a loss no better than chance, or far
     above it; None where nothing is wrong, or where no cause can be seen.
 
@@ -51,27 +87,47 @@ def advice(task, names):
     if not state.n_new or len(task.class_weights) < 2:
         return None
     loss = state.loss_curve[-1]
-    exploded = loss > 10 * max(chance, 0.1) and state.n_new > 5
     data_loss = loss - task.penalty(state.params)
+    first = chance + task.decay / 2 * first_squares(task)
+    exploded = loss > 10 * max(first, 0.1) and state.n_new > 5
     if not exploded and data_loss < 0.5 * chance:
         return None
     saturated = saturation(task, state.kept_params)
-    if not exploded and data_loss < 0.98 * chance and saturated < 0.99:
+    if exploded or data_loss >= 0.98 * chance:
+        number, how = loss if exploded else data_loss, "close to"
+        if number > chance:
+            how = "far above" if exploded else "no better than"
+        what = (
+            f"The network has learned little: its loss, {number:.4g}, is {how} that of "
+            f"always predicting the class frequencies, {chance:.4g}"
+        )
+    elif saturated >= 0.99:
+        what = (
+            "The network may have learned less than it could: in its first hidden "
+            f"layer {saturated:.0%} of the outputs are saturated"
+        )
+    else:
         return None
     cause = likely_cause(task, names, exploded, saturated > 0.9)
-    if cause is None:
-        return None
-    how = "far above" if exploded else "no better than" if loss > chance else "close to"
-    return (
-        f"The network has learned little: its loss, {loss:.4g}, is {how} that of "
-        f"always predicting the class frequencies, {chance:.4g}. Probably {cause}."
-    )
+    return None if cause is None else f"{what}. Probably {cause}."
+
+
+def first_squares(task):
+    """|W|^2 of weights as a training begins with them, on average."""
+    shapes = pairwise(task.architecture.layer_sizes)
+    return task.init_scale**2 * sum(2 * a * b / (a + b) for a, b in shapes)
 
 
 def likely_cause(task, names, exploded, saturated):
-    column, largest = largest_scale(task.X)
     if exploded and is_overshooting(task):
         return f"alpha={task.alpha!r} is too large. Try {remedy(task)}"
+    column, largest = largest_scale(task.X)
+    is_wide = task.init_scale > WIDE * max(1, largest)
+    if is_wide and (exploded or saturated or is_telling(task)):
+        return (
+            f"init_scale={task.init_scale!r} is too large: weights begin so wide that "
+            "the first steps cannot mend them. Try one from 1 to 3"
+        )
     much = 10 if exploded or task.learning_rate_init > 2 else 3
     if largest > much and (exploded or saturated):
         name = f"column {column}" if names is None else repr(str(names[column]))
@@ -119,22 +175,28 @@ def saturation(task, params):
     return float(np.mean(flat.get(architecture.activation, 0.0)))
 
 
+def dense(rows):
+    """rows as float64, and the numbers of their columns: of CSR those that occur."""
+    if not issparse(rows):
+        return rows.astype(np.float64), np.arange(rows.shape[1])
+    columns = np.union1d(rows.indices, 0)
+    return rows[:, columns].toarray().astype(np.float64), columns
+
+
 def largest_scale(X):
     """The column of the largest standard deviation or mean, and that."""
-    rows = some_rows(X)
-    rows = rows.toarray() if issparse(rows) else rows.astype(np.float64)
+    rows, columns = dense(some_rows(X))
     unit = np.maximum(np.abs(rows).max(axis=0), 1e-300)  # squares may overflow
     rows = rows / unit
     scale = np.maximum(rows.std(axis=0), np.abs(rows.mean(axis=0))) * unit
-    column = int(np.argmax(scale))
-    return column, float(scale[column])
+    at = int(np.argmax(scale))
+    return int(columns[at]), float(scale[at])
 
 
 def is_telling(task):
     """Whether a feature alone tells much of the class: by the share of its variance
     that lies between classes, far beyond what chance would make it."""
-    rows, y = some_rows(task.X), some_rows(task.X, task.y)
-    rows = rows.toarray() if issparse(rows) else rows.astype(np.float64)
+    (rows, _), y = dense(some_rows(task.X)), some_rows(task.X, task.y)
     kinds, codes = np.unique(y, return_inverse=True)
     indicator = np.eye(len(kinds))[codes]  # (n, K)
     centred = rows - rows.mean(axis=0)
@@ -147,8 +209,13 @@ def is_telling(task):
 
 def is_shrunken(task):
     """Whether the penalty has left next to nothing of a layer's first weights."""
+    n_steps = task.state.n_new * task.X.shape[0] / task.batch_size
+    shrinks = task.decay * task.learning_rate_init * n_steps
+    if shrinks < 1 - task.momentum:  # by a factor of e, in all these steps
+        return False
+    first = min(task.init_scale, 1) ** 2 * 2
     return task.alpha > 0 and any(
-        np.square(coef, dtype=np.float64).mean() < 0.01 * 2 / sum(coef.shape)
+        np.square(coef, dtype=np.float64).mean() < 0.01 * first / sum(coef.shape)
         for coef in task.architecture.unpack(task.state.kept_params)[0]
     )
 

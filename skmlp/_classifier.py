@@ -29,7 +29,7 @@ from ._input import (
 )
 from ._network import ACTIVATIONS, architecture_of
 from ._prediction import map_blocks
-from ._training import State, Task, Validation, train
+from ._training import State, Task, Validation, is_finished, train
 
 AUTO_BATCH = 32
 MOST_WEIGHTS = 10**10  # 80 GB, of which a training needs seven times as much
@@ -39,6 +39,7 @@ STORED = (
     "velocity",
     "seed",
     "weight_seen",
+    "rows_seen",
     "rate_factor",
     "watched",
     "best_score",
@@ -163,7 +164,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         order, schedules, curves and epoch count. ``fit`` of a epochs and then of
         b gives what one of a + b gives, bit for bit. With "cosine" the rate falls over
         what is left: an interrupted fit goes on exactly where it is asked for the
-        rest. Weights are taken as they are in `coefs_` and `intercepts_`.
+        rest. Weights are taken as they are in `coefs_` and `intercepts_`; but where
+        early stopping restored those of its best epoch, and they were left as they
+        are, the training goes on from its last one.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights [1]_, then of the validation split and of the
@@ -347,8 +350,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         super().__setstate__(state)
         if stored is not None:
             # Arrays arrive one by one; curves may be shared with the one copied from.
-            params = self._architecture.pack(self.coefs_, self.intercepts_)
-            vars(self).update(network_attributes(self._architecture, params))
+            vars(self).update(network_attributes(self._architecture, self._params))
             for name in CURVES:
                 curve = getattr(self, f"{name}_")
                 setattr(self, f"{name}_", None if curve is None else list(curve))
@@ -417,20 +419,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             task = draft._make_task(data, given, state, self.max_iter)
             del state  # of which the task has the only one, and lets it go
             self._train(draft, task, callbacks)
-        said = advice(task, getattr(self, "feature_names_in_", None))
-        if said is None and task.state.is_unscored:
-            said = (
-                f"scoring={self.scoring!r} was nan in every epoch: no weights are "
-                "restored."
-            )
-        elif said is None and self.early_stopping and self.stop_reason_ == "max_iter":
-            left = task.state.has_left_plateau
-            said = (
-                f"early_stopping=True did not stop the training within max_iter="
-                f"{self.max_iter} epochs"
-                f"{'' if left else ', in which it got hardly better than chance'}. "
-                "Raise max_iter, or continue with warm_start=True."
-            )
+        said = advice(task, self)
         if said is not None:
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
@@ -526,8 +515,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 )
         if watched is None:
             return data, None
-        name = self.scoring if isinstance(self.scoring, str) else "own scoring"
-        name = f"{name} {whose}"
+        name = whose
         if self.early_stopping:  # other data, another best
             name += f", {fingerprint(watched)}"
         scorer, score = check_scorer(self), None
@@ -546,6 +534,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     @property
     def _architecture(self):
         return architecture_of(*self._training_state["architecture"])
+
+    @property
+    def _params(self):
+        """All weights and biases, (n_params,), as coefs_ and intercepts_ are now."""
+        dtype = np.dtype(self._training_state["dtype"])
+        return self._architecture.pack(self.coefs_, self.intercepts_, dtype)
 
     def _layer_sizes(self):
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
@@ -574,7 +568,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             generator, dtype, float(self.init_scale)
         )
         seed = int(generator.randint(np.iinfo(np.int32).max))
-        self._training_state = {"format": FORMAT, "architecture": wanted}
+        self._training_state = {
+            "format": FORMAT,
+            "architecture": wanted,
+            "dtype": dtype.name,
+        }
         return State(params, np.zeros_like(params), seed)
 
     def _stored_state(self, wanted):
@@ -588,23 +586,15 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"was fitted with {fitted}. Restore these parameters, or start anew "
                 "with clone(estimator)."
             )
-        architecture = self._architecture
-        params = architecture.pack(
-            *architecture.checked(
-                self.coefs_, self.intercepts_, stored["velocity"].dtype
-            )
-        )
-        best = None
-        if stored["last_params"] is not None and stored["restored"] == zlib.crc32(
-            params
-        ):
-            best, params = params, stored["last_params"]
-        return State(
-            params=params,
-            best_params=best,
-            n_iter=self.n_iter_,
-            **{name: stored[name] for name in STORED},
-        )
+        params, best, last = self._params, None, stored["last_params"]
+        state = {name: stored[name] for name in STORED}
+        if last is not None and stored["restored"] == zlib.crc32(params):
+            best, params = params, last
+        elif last is not None:
+            state["watched"] = ""  # the best was of other weights
+        if stored["scoring"] != self.scoring:
+            state["watched"] = ""  # or of another score
+        return State(params=params, best_params=best, n_iter=self.n_iter_, **state)
 
     def _make_task(self, data, given, state, n_epochs):
         data, validation = self._watched_data(data, given, state.seed)
@@ -619,6 +609,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             n_epochs=n_epochs,
             batch_size=min(int(batch_size or n_samples), n_samples),
             alpha=self.alpha,
+            init_scale=self.init_scale,
             learning_rate=self.learning_rate,
             learning_rate_init=self.learning_rate_init,
             power_t=self.power_t,
@@ -652,7 +643,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             self._become(draft, task.state)
         except KeyboardInterrupt:
             if task.state.n_new > 0:
-                if task.state.n_iter < task.last_epoch:
+                if not is_finished(task):
                     task.state.stop_reason = "interrupted"
                 self._become(draft, task.state)
             raise
@@ -665,6 +656,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             **{name: getattr(state, name) for name in STORED},
             "last_params": None if best is None else state.params,
             "restored": None if best is None else zlib.crc32(best),
+            "scoring": self.scoring,
         }
         draft.n_iter_ = state.n_iter
         draft.best_iter_ = None if best is None else state.best_iter
@@ -765,8 +757,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         def fill(rows, values):
             out[rows] = finish(values) if finish else values
 
-        params = architecture.pack(self.coefs_, self.intercepts_)
-        map_blocks(fill, kind, X, architecture, params)
+        map_blocks(fill, kind, X, architecture, self._params)
         return out
 
 

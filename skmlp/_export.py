@@ -58,7 +58,8 @@ def to_sklearn(estimator):
     the difference of the last layer's two units is MLPClassifier's one.
 
     MLPClassifier divides its penalty by the batch's size, so its alpha is
-    ``alpha * batch_size / n_samples``. Here n_samples is the number of samples that
+    ``alpha * batch_size / n_samples`` (with the weights, if any, that were given
+    here). Here n_samples is the number of samples that
     an epoch had on average: that of the training set after ``fit`` (less the part
     kept out for early stopping), of a block after ``partial_fit``. It also
     stands in for ``batch_size=None``.
@@ -106,17 +107,17 @@ def to_sklearn(estimator):
         )
     mlp = MLPClassifier(tuple(sizes[1:-1]), activation, solver="sgd", random_state=0)
     # One epoch on nothing gives it all that a fitted one has, in any release.
-    nothing = np.zeros((len(classes), sizes[0]), dtype=estimator.coefs_[0].dtype)
+    coefs, intercepts = estimator._architecture.unpack(estimator._params.copy())
+    nothing = np.zeros((len(classes), sizes[0]), dtype=coefs[0].dtype)
     mlp.partial_fit(nothing, classes, classes=classes)
     vars(mlp).pop("_optimizer", None)  # with velocities of that epoch
     mlp.set_params(**training_parameters(estimator))
-    mlp.coefs_ = [coef.copy() for coef in estimator.coefs_]
-    mlp.intercepts_ = [intercept.copy() for intercept in estimator.intercepts_]
+    mlp.coefs_, mlp.intercepts_ = coefs, intercepts
     if len(classes) == 2:
         mlp.coefs_[-1] = np.diff(mlp.coefs_[-1], axis=1)
         mlp.intercepts_[-1] = np.diff(mlp.intercepts_[-1])
     mlp.n_iter_ = estimator.n_iter_
-    mlp.t_ = round(estimator._training_state["weight_seen"])
+    mlp.t_ = estimator._training_state["rows_seen"]
     mlp.loss_ = estimator.loss_
     mlp.loss_curve_ = list(estimator.loss_curve_)
     mlp.best_loss_ = None if mlp.early_stopping else min(mlp.loss_curve_)
@@ -130,7 +131,7 @@ def to_sklearn(estimator):
 def training_parameters(estimator):
     """How the estimator was trained, in MLPClassifier's parameters."""
     params = {name: getattr(estimator, name) for name in SHARED_PARAMETERS}
-    n_samples = estimator._training_state["weight_seen"] / estimator.n_iter_
+    n_samples = estimator._training_state["rows_seen"] / estimator.n_iter_
     batch_size = estimator.batch_size
     if batch_size is None:
         batch_size = round(n_samples)

@@ -43,7 +43,7 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
         y,
         reset=reset,
         accept_sparse="csr",
-        dtype=[np.float64, np.float32] if reset else estimator.coefs_[0].dtype,
+        dtype=[np.float64, np.float32] if reset else fitted_dtype(estimator),
         order="C",
     )
     check_classification_targets(y)
@@ -63,16 +63,16 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
     if len(counted) == 0:
         raise ValueError("sample_weight is zero for every sample.")
     total = float(data.sample_weight.sum())
-    if not SMALLEST_TOTAL <= total < np.inf:
+    if not SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
         raise ValueError(
             "The weights of the samples (sample_weight times class_weight="
             f"{estimator.class_weight!r}) add up to {total}, but expected a number "
-            f"from {SMALLEST_TOTAL} to {1 / SMALLEST_TOTAL}."
+            f"from {SMALLEST_TOTAL} to {LARGEST_TOTAL}."
         )
     return data if len(counted) == len(codes) else data.rows(counted)
 
 
-SMALLEST_TOTAL = 1e-300
+SMALLEST_TOTAL, LARGEST_TOTAL = 1e-300, 1e300
 
 
 def known_classes(classes):
@@ -82,9 +82,13 @@ def known_classes(classes):
     return np.unique(np.asarray(classes))
 
 
+def fitted_dtype(estimator):
+    return np.dtype(estimator._training_state["dtype"])
+
+
 def check_rows(estimator, X):
     """X as the fitted estimator predicts it."""
-    how = {"accept_sparse": "csr", "dtype": estimator.coefs_[0].dtype, "order": "C"}
+    how = {"accept_sparse": "csr", "dtype": fitted_dtype(estimator), "order": "C"}
     is_plain = isinstance(X, np.ndarray) and not hasattr(estimator, "feature_names_in_")
     if is_plain and X.shape[1:] == (getattr(estimator, "n_features_in_", None),):
         # All that validate_data does to such an array, in three quarters of its
@@ -134,12 +138,17 @@ def encode(y, classes, name):
         codes = np.array([place.get(label, -1) for label in found.tolist()], np.int64)
         codes = codes[inverse.reshape(-1)]
     if (codes < 0).any():
-        unknown = list(dict.fromkeys(y[codes < 0].tolist()))
+        unknown = list(dict.fromkeys(shown(y[codes < 0])))
         raise ValueError(
             f"{name} has the labels {unknown}, which are not among the classes_ of "
-            f"the classifier: {classes.tolist()}."
+            f"the classifier: {shown(classes)}."
         )
     return codes
+
+
+def shown(labels):
+    """Labels as a user reads them: dates are not numbers."""
+    return (labels.astype(str) if labels.dtype.kind in "mM" else labels).tolist()
 
 
 def check_weight(weight, X):

@@ -65,7 +65,7 @@ def exp(x):
 
 
 def expm1(x):
-    return np.expm1(x)
+    return np.expm1(min(x, x.dtype.type(88)))
 
 
 @exactly
@@ -468,14 +468,14 @@ def score(X, csr, order, start, layout, P, room, kind, out):
             for k in range(K):
                 p[k] = (p[k] - top[j]) - log_norm
         else:
-            best = 0
-            while S[j, best] < top[j]:
-                best += 1
             for k in range(K):
                 p[k] = columns[k, j] / norm[j]
-            for k in range(best):
-                if p[k] == p[best]:
-                    p[k] = np.nextafter(p[k], S.dtype.type(0))
+        best = 0
+        while S[j, best] < top[j]:
+            best += 1
+        for k in range(best):
+            if p[k] == p[best]:
+                p[k] = np.nextafter(p[k], S.dtype.type(-np.inf))
     return finite
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -76,44 +76,54 @@ class Architecture:
         counts = [n_in * n_out for n_in, n_out in pairwise(self.layer_sizes)]
         return 2 * n_rows * max(counts[1:] if is_sparse else counts, default=0)
 
+    @property
+    @cache  # noqa: B019
+    def places(self):
+        """Where each coef and then each intercept lies, and its shape."""
+        shapes = [*pairwise(self.layer_sizes), *((n,) for n in self.layer_sizes[1:])]
+        slices = [slice(*ends) for ends in pairwise(self.layout.starts.tolist())]
+        return list(zip(slices, shapes, strict=True))
+
     def unpack(self, params):
         """Views of params (n_params,): lists of coefs (n_in, n_out) and intercepts
         (n_out,)."""
-        shapes = list(pairwise(self.layer_sizes))
-        parts = np.split(params, self.layout.starts[1:-1])
-        coefs = [part.reshape(s) for part, s in zip(parts, shapes, strict=False)]
-        return coefs, parts[len(shapes) :]
+        parts = [params[place].reshape(shape) for place, shape in self.places]
+        n_layers = len(parts) // 2
+        return parts[:n_layers], parts[n_layers:]
 
-    def pack(self, coefs, intercepts):
-        """A network's coefs and intercepts as one flat array: the one that they are
-        views of, where they are, else a copy."""
-        parts, base = [*coefs, *intercepts], coefs[0].base
-        if isinstance(base, np.ndarray) and base.shape == (self.n_params,):
-            places = self.layout.starts[:-1] * base.itemsize + address_of(base)
-            if all(
-                part.base is base and address_of(part) == place
-                for part, place in zip(parts, places.tolist(), strict=True)
-            ):
-                return base
-        return np.concatenate([np.ravel(part) for part in parts])
+    def pack(self, coefs, intercepts, dtype):
+        """A network's coefs and intercepts as one flat array of dtype: the one that
+        they are views of, where they are, else a copy.
 
-    def checked(self, coefs, intercepts, dtype):
-        """coefs and intercepts as arrays of dtype, refused by name where they are not
-        of this architecture's shapes."""
-        shapes = list(pairwise(self.layer_sizes))
-        for name, parts, expected in (
-            ("coefs_", coefs, shapes),
-            ("intercepts_", intercepts, [shape[1:] for shape in shapes]),
+        Raises
+        ------
+        ValueError
+            Where they are not of this architecture's shapes.
+        """
+        parts = [*coefs, *intercepts]
+        base = getattr(parts[0], "base", None) if parts else None
+        if (
+            isinstance(base, np.ndarray)
+            and (base.shape, base.dtype) == ((self.n_params,), dtype)
+            and len(parts) == len(self.places)
+            and all(map(is_same, parts, chain(*self.unpack(base))))
         ):
-            found = [np.shape(part) for part in parts]
+            return base
+        n_layers = len(self.places) // 2
+        for name, given, places in (
+            ("coefs_", coefs, self.places[:n_layers]),
+            ("intercepts_", intercepts, self.places[n_layers:]),
+        ):
+            found, expected = (
+                [np.shape(x) for x in given],
+                [shape for _, shape in places],
+            )
             if found != expected:
                 raise ValueError(
                     f"{name} has the shapes {found}, but expected {expected}, those "
                     "that the network was fitted with."
                 )
-        return tuple(
-            [np.asarray(a, dtype) for a in parts] for parts in (coefs, intercepts)
-        )
+        return np.concatenate([np.ravel(part) for part in parts]).astype(dtype)
 
     def initial_params(self, generator, dtype, scale=1.0):
         """Glorot's uniform weights times a scale, and zero biases, (n_params,).
@@ -144,8 +154,13 @@ class Architecture:
 architecture_of = cache(Architecture)  # the same object for the same arguments
 
 
-def address_of(array):
-    return array.__array_interface__["data"][0]
+def is_same(a, b):
+    """Whether two views are the same one. (Their addresses take longer to ask for.)"""
+    return (
+        a.base is b.base
+        and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
+        and np.may_share_memory(a, b)
+    )
 
 
 # What was read-only and what was not are two types to the compiler, and so would be two

@@ -1,7 +1,8 @@
 """Scores and probabilities of any number of rows, in blocks.
 
 Memory does not grow with the rows: one block a thread is all there is. Blocks go to as
-many threads as BLAS may use, and give the same numbers however many there are.
+many threads as BLAS may use, and give the same numbers however many there are (as long
+as a block's products are too small for BLAS to use several itself).
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -5,9 +5,8 @@ brings: they wait for work by turning, at the cost of whatever else runs, and a 
 times as long where processes have fewer processors than threads. So such products get
 one thread. Its number of threads is the process's own: it is changed around a compiled
 call alone, where no code of the user's runs, and by the first thread that comes; the
-last that leaves gives it back. (Other libraries decide well by themselves. Where one of
-them limits BLAS in another thread meanwhile, and is not done when we are, our giving back
-ends its limit early.)
+last that leaves gives it back. (Other kinds of BLAS decide well by themselves.) A limit
+that another thread sets meanwhile, through threadpoolctl, and keeps longer, is lost.
 """
 
 import os

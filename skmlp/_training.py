@@ -48,6 +48,7 @@ class State:
     n_iter: int = 0  # epochs, over all calls
     n_new: int = 0  # epochs of this call
     weight_seen: float = 0.0  # of all samples, over all epochs
+    rows_seen: int = 0  # their number
     rate_factor: float = 1.0  # of learning_rate="adaptive"
     loss_curve: list = field(default_factory=list)
     validation_loss_curve: list = field(default_factory=list)  # nan: not looked at
@@ -103,6 +104,7 @@ class Task:
     n_epochs: int
     batch_size: int
     alpha: float = 0.0
+    init_scale: float = 1.0  # of the first weights, for what is said in the end
     learning_rate: str = "constant"
     learning_rate_init: float = 0.2
     power_t: float = 0.5
@@ -283,6 +285,7 @@ def advance(task, loss, params, velocity):
     state.params, state.velocity = params, velocity
     state.n_iter, state.n_new = old.n_iter + 1, old.n_new + 1
     state.weight_seen = old.weight_seen + task.total_weight
+    state.rows_seen = old.rows_seen + task.X.shape[0]
     if not old.has_left_plateau and task.early_stopping:
         data_loss = loss - task.penalty(params)
         state.has_left_plateau = data_loss <= 0.95 * task.chance_loss

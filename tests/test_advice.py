@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import scale
 
-from skmlp import MomentumMLPClassifier
+from skmlp import MomentumMLPClassifier, _advice
 
 
 def said_by(mlp, X, y, **weights):
@@ -97,6 +97,52 @@ def test_features_that_saturate_from_the_start():
     X, y = load_iris(return_X_y=True)
     mlp = MomentumMLPClassifier((5, 5), max_iter=5, alpha=0.1, random_state=0)
     assert "of column 0). Scale them" in said_by(mlp, X, y)
+
+
+def test_weights_drawn_too_wide(iris, digits):
+    mlp = MomentumMLPClassifier(
+        (5, 5), "relu", init_scale=100, learning_rate_init=0.02, random_state=0
+    )
+    assert "init_scale=100 is too large" in said_by(mlp, *iris)
+    mlp.set_params(init_scale=30)  # where units are off, and nothing explodes
+    assert "init_scale=30 is too large" in said_by(mlp, scale(digits[0]), digits[1])
+    with pytest.raises(ValueError, match=r"diverged in epoch 1.* a smaller init_scale"):
+        mlp.set_params(hidden_layer_sizes=(20,) * 9, init_scale=100).fit(*iris)
+
+
+def test_the_penalty_of_wide_weights_is_no_explosion(iris):
+    """They begin with it; what counts is where the loss ends."""
+    mlp = MomentumMLPClassifier(
+        init_scale=30, learning_rate_init=0.02, random_state=0, activation="tanh"
+    )
+    assert said_by(mlp, *iris) == ""
+    assert mlp.loss_ > 10
+    assert mlp.score(*iris) > 0.95
+
+
+def test_weights_drawn_small_are_not_the_penaltys_work(iris):
+    mlp = MomentumMLPClassifier(
+        init_scale=0.05, alpha=1e-6, max_iter=1, learning_rate_init=1e-4
+    )
+    assert said_by(mlp, *iris) == ""
+
+
+def test_saturated_units_are_named_where_something_was_learned(rng):
+    X = np.column_stack([rng.normal(size=(200, 2)), rng.choice([-500, 500], 200)])
+    y = (X[:, 2] > 0) ^ (rng.uniform(size=200) < 0.25)
+    said = said_by(MomentumMLPClassifier((5,), init_scale=9, random_state=0), X, y)
+    assert "learned less than it could: in its first hidden layer 100%" in said
+    assert "of column 2" in said
+
+
+def test_a_wide_sparse_matrix_is_not_made_dense(rng):
+    """Ten rows of it would take 8 GB."""
+    X = csr_array(
+        (np.full(40, 1e4), (np.arange(40), rng.randint(0, 10**8, 40))), (40, 10**8)
+    )
+    column, largest = _advice.largest_scale(X)
+    assert X[:, [column]].sum() >= 1e4
+    assert largest >= 1e4 / 40
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from settings import plain
+from sklearn.exceptions import ConvergenceWarning
 
 OWN_TYPE = "skmlp._classifier.MomentumMLPClassifier"
 
@@ -83,6 +84,7 @@ def test_k_partial_fits_are_a_fit_of_k_epochs(iris, tmp_path, params, k, keeper,
     assert_same_training(whole, parts)
 
 
+@pytest.mark.filterwarnings("ignore:No epoch was trained")
 @pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 @AS_LAW
 @given(
@@ -116,11 +118,39 @@ def test_what_was_stopped_early_goes_on_only_with_more_patience(iris):
         warm_start=True, random_state=0,
     )  # fmt: skip
     n_iter = mlp.fit(*iris).n_iter_
-    assert mlp.fit(*iris).n_iter_ == n_iter < 50
+    with pytest.warns(ConvergenceWarning, match=r"No epoch .* n_iter_no_change=2 ep"):
+        assert mlp.fit(*iris).n_iter_ == n_iter < 50
     assert mlp.set_params(n_iter_no_change=4).fit(*iris).n_iter_ == n_iter + 2
     assert mlp.stop_reason_ == "early_stopping"
     mlp.set_params(early_stopping=False, max_iter=5).fit(*iris)
     assert mlp.n_iter_ == n_iter + 7
+
+
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+def test_edited_weights_and_another_scorer_start_another_count(iris):
+    X, y = iris
+    data = {"X_val": X[::3], "y_val": y[::3]}
+    mlp = plain(
+        (6,), max_iter=30, early_stopping=True, n_iter_no_change=2, tol=0.5,
+        warm_start=True, random_state=0, scoring=hundredfold,
+    ).fit(X, y, **data)  # fmt: skip
+    assert mlp.stop_reason_ == "early_stopping"
+    other = copy.deepcopy(mlp).set_params(scoring=less_than_nothing).fit(X, y, **data)
+    new = other.validation_scores_[mlp.n_iter_ :]
+    assert other.best_validation_score_ == max(new) < 0
+    mlp.coefs_[0] *= 0.5
+    n_iter = mlp.n_iter_
+    mlp.fit(X, y, **data)
+    assert mlp.best_iter_ > n_iter
+    assert mlp.best_validation_score_ == max(mlp.validation_scores_[n_iter:])
+
+
+def hundredfold(estimator, X, y):
+    return 100 * estimator.score(X, y)
+
+
+def less_than_nothing(estimator, X, y):
+    return estimator.score(X, y) - 2
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -307,7 +307,7 @@ def test_a_fit_that_never_left_the_plateau_says_so(rng):
 def test_a_scorer_that_is_always_nan_is_named(split):
     X, y, X_val, y_val = split
     mlp = make(hidden_layer_sizes=(), early_stopping=True, scoring=always_nan)
-    with pytest.warns(ConvergenceWarning, match="was nan in every epoch") as seen:
+    with pytest.warns(ConvergenceWarning, match="gave no number above -inf") as seen:
         mlp.fit(X, y, X_val=X_val, y_val=y_val)
     assert len(seen) == 1
     assert mlp.best_iter_ is None

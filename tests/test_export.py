@@ -156,6 +156,9 @@ def test_alpha_counts_the_samples_that_were_trained_on(iris):
     assert_allclose(to_sklearn(held_out).alpha, 9 * 30 / 135)
     weighted = make(batch_size=30, alpha=9.0).fit(X, y, np.arange(150) % 2)
     assert_allclose(to_sklearn(weighted).alpha, 9 * 30 / 75)
+    light = make(batch_size=None, alpha=0.03).fit(X, y, np.full(150, 0.001))
+    assert to_sklearn(light).batch_size == 150
+    assert_allclose(to_sklearn(light).alpha, 0.03)
     streamed = make(batch_size=30, alpha=9.0)
     for block in (slice(0, 150, 3), slice(1, 150, 3)):
         streamed.partial_fit(X[block], y[block], classes=[0, 1, 2])

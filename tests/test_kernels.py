@@ -50,6 +50,13 @@ def test_nan_stays_nan_and_nothing_else_becomes_it(name, dtype):
     assert_array_equal(np.isnan(activated(name, z)), np.isnan(z))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_tanh_is_a_number_uncompiled_too(dtype):
+    for z in (np.inf, 1e30, 400, 40):
+        e = _kernels.expm1(dtype(2 * z))
+        assert e / (e + 2) == 1
+
+
 def cross_entropy(scores, y, dtype=np.float64):
     """Value and gradient for unweighted samples in rows."""
     S = np.asarray(scores, dtype=dtype)

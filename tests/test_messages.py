@@ -87,7 +87,11 @@ CASES = {
         lambda: make().fit(X, np.array(["a", "b"])[Y]).partial_fit(
             X, np.array(["2020-01-01", "2020-01-02"], "datetime64[ns]")[Y]
         ),
-        "y has the labels",
+        "y has the labels ['2020-01-01T00:00:00.000000000'",
+    ),
+    "weights that add up to too much": (
+        lambda: make().fit(X, Y, np.full(len(Y), 1e299)),
+        "add up to 4e+300, but expected a number from 1e-300 to 1e+300",
     ),
     "scores that overflow": (
         lambda: make(activation="relu").fit(X, Y).predict(np.sign(X) * 1.7e308),

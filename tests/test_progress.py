@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_info
 
-from skmlp import MomentumMLPClassifier, _classifier
+from skmlp import MomentumMLPClassifier, _classifier, _training
 
 has_callbacks = parse_version(sklearn.__version__) >= parse_version("1.9")
 needs_callbacks = pytest.mark.skipif(not has_callbacks, reason="needs scikit-learn 1.9")
@@ -288,6 +288,18 @@ def test_ctrl_c_while_the_result_is_stored_keeps_it(iris, monkeypatch, n_interru
     assert (mlp.n_iter_, mlp.stop_reason_) == (4, "max_iter")
     assert_same_networks(mlp, make().fit(X, y))
     assert_same_networks(mlp.fit(X, y), make(max_iter=8).fit(X, y))
+
+
+def test_ctrl_c_after_the_last_epoch_knows_that_it_was_the_last(iris, monkeypatch):
+    def interrupted(task):
+        if task.state.n_iter == task.last_epoch:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_training, "print_line", interrupted)
+    mlp = make(verbose=True)
+    with pytest.raises(KeyboardInterrupt):
+        mlp.fit(*iris)
+    assert (mlp.n_iter_, mlp.stop_reason_) == (4, "max_iter")
 
 
 @pytest.mark.parametrize("error", [OSError("no space left"), ValueError("closed")])

@@ -70,10 +70,12 @@ def test_predict_is_the_argmax_also_at_ties(dtype):
     mlp.coefs_[0][...] = 0
     eps = np.finfo(dtype).eps
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 0, 1], [1, 1, 1], [0, 2, 2]):
-        for scale in (eps / 8, eps / 2, eps, 2 * eps):
+        for scale in (eps / 8, eps / 2, eps, 2 * eps, -eps, 1 + eps):
             mlp.intercepts_[0][...] = np.array(order) * scale
             proba = mlp.predict_proba(X)
             assert_array_equal(mlp.predict(X), proba.argmax(axis=1))
+            logs = mlp.predict_log_proba(X)
+            assert_array_equal(mlp.predict(X), logs.argmax(axis=1))
             assert_array_equal(mlp.predict(X), mlp.decision_function(X).argmax(axis=1))
             assert np.allclose(proba.sum(axis=1), 1)
 
@@ -129,12 +131,38 @@ def test_edits_of_the_weights_count(early_stopping):
     assert continued(mlp) == as_it_was
 
 
+@pytest.mark.parametrize("method", ["predict_proba", "fit"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda coefs: [coefs[0].T, *coefs[1:]],
+        lambda coefs: [coefs[1], coefs[0], coefs[2]],
+        lambda coefs: [coefs[0], coefs[0], coefs[2]],
+        lambda coefs: [coef[::-1] for coef in coefs],
+        lambda coefs: [(coef * 9).astype(int) for coef in coefs],
+        lambda coefs: [coef.astype(np.float32) for coef in coefs],
+        lambda coefs: [coef.tolist() for coef in coefs],
+        tuple,
+    ],
+)
+def test_weights_in_any_form_are_read_as_they_are(edit, method):
+    mlp = plain((3, 3), max_iter=2, random_state=0, warm_start=True).fit(X, Y)
+    other = copy.deepcopy(mlp)
+    mlp.coefs_ = edit(mlp.coefs_)
+    other.coefs_ = [np.array(coef, np.float64) for coef in edit(other.coefs_)]
+    if method == "fit":
+        assert_array_equal(mlp.fit(X, Y).coefs_[0], other.fit(X, Y).coefs_[0])
+    assert_array_equal(mlp.predict_proba(X), other.predict_proba(X))
+    assert mlp.predict_proba(X).dtype == np.float64
+
+
 @pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
 def test_weights_of_wrong_shapes_are_refused_by_name(name):
     mlp = plain((3,), max_iter=2, warm_start=True).fit(X, Y)
     setattr(mlp, name, [part.T[:2] for part in getattr(mlp, name)])
-    with pytest.raises(ValueError, match=f"{name} has the shapes .* expected"):
-        mlp.fit(X, Y)
+    for method in ("fit", "predict"):
+        with pytest.raises(ValueError, match=f"{name} has the shapes .* expected"):
+            getattr(mlp, method)(*(X, Y)[: 1 + (method == "fit")])
 
 
 @pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
