@@ -142,6 +142,8 @@ def expm1_of_dtype(x):
 
 # -- activations ---------------------------------------------------------------------
 # Each has a branch in both functions: the value y = f(z), and from y the slope dy / dz.
+# Rows lie one behind the other: a single loop over all of them is quicker than a loop
+# for each, and so are indices than views of rows, which are counted references.
 
 LOGISTIC, TANH, RELU, IDENTITY = range(len(ACTIVATIONS))
 
@@ -151,88 +153,81 @@ def activate(code, Z, b):
     """Z (B, n_out) <- f(Z + b)"""
     one = Z.dtype.type(1)
     for j in range(Z.shape[0]):
-        z = Z[j]
-        if code == LOGISTIC:
-            for i in range(z.size):
-                z[i] = one / (one + exp(-(z[i] + b[i])))
-        elif code == TANH:
-            for i in range(z.size):
-                e = expm1((z[i] + b[i]) * (one + one))
-                z[i] = e / (e + (one + one))
-        elif code == RELU:
-            for i in range(z.size):
-                z[i] = max(z[i] + b[i], one - one)  # nan stays nan
-        elif code == IDENTITY:
-            for i in range(z.size):
-                z[i] += b[i]
+        for i in range(b.size):
+            z = Z[j, i] + b[i]
+            Z[j, i] = max(z, one - one) if code == RELU else z  # nan stays nan
+    y = Z.reshape(Z.size)
+    if code == LOGISTIC:
+        for i in range(y.size):
+            y[i] = one / (one + exp(-y[i]))
+    elif code == TANH:
+        for i in range(y.size):
+            e = expm1(y[i] * (one + one))
+            y[i] = e / (e + (one + one))
 
 
 @kernel
-def differentiate(code, Y, dY, db):
-    """dY (B, n_out) <- dY * f'(Z), and db (n_out,) <- its sum over the rows"""
+def differentiate(code, Y, dY):
+    """dY (B, n_out) <- dY * f'(Z)"""
     one = Y.dtype.type(1)
+    y, d = Y.reshape(Y.size), dY.reshape(dY.size)
+    if code == LOGISTIC:
+        for i in range(y.size):
+            d[i] *= y[i] * (one - y[i])
+    elif code == TANH:
+        for i in range(y.size):
+            d[i] *= (one - y[i]) * (one + y[i])
+    elif code == RELU:
+        for i in range(y.size):
+            d[i] = d[i] if y[i] > 0 else one - one
+
+
+@kernel
+def add_rows(dZ, db):
+    """db (n_out,) <- the sum of the rows of dZ (B, n_out)"""
     db[:] = 0
-    for j in range(Y.shape[0]):
-        y, d = Y[j], dY[j]
-        if code == LOGISTIC:
-            for i in range(y.size):
-                d[i] *= y[i] * (one - y[i])
-                db[i] += d[i]
-        elif code == TANH:
-            for i in range(y.size):
-                d[i] *= (one - y[i]) * (one + y[i])
-                db[i] += d[i]
-        elif code == RELU:
-            for i in range(y.size):
-                d[i] = d[i] if y[i] > 0 else one - one
-                db[i] += d[i]
-        elif code == IDENTITY:
-            for i in range(y.size):
-                db[i] += d[i]
+    for j in range(dZ.shape[0]):
+        for i in range(db.size):
+            db[i] += dZ[j, i]
 
 
 # -- the loss ------------------------------------------------------------------------
-# Classes are few, rows are many: in here scores are columns, which vectorises.
 
 
 @kernel
-def softmax(S, columns, top, norm):
-    """columns (K, B) <- exp(S^T - top), top (B,) being the largest score of each row of
-    S (B, K), and norm (B,) what the softmax divides by, which is at least 1."""
+def softmax(S, P, top, norm):
+    """P (B, K) <- exp(S - top), top (B,) being the largest score of each row of S, and
+    norm (B,) what the softmax divides that by, which is at least 1."""
     B, K = S.shape
     for j in range(B):
         top[j] = S[j, 0]
+        for k in range(1, K):
+            top[j] = max(top[j], S[j, k])
+        for k in range(K):
+            P[j, k] = S[j, k] - top[j]
+    p = P.reshape(P.size)
+    for i in range(p.size):
+        p[i] = exp(p[i])
+    for j in range(B):
         norm[j] = 0
-    for k in range(K):
-        column = columns[k]
-        for j in range(B):
-            column[j] = S[j, k]
-            top[j] = max(top[j], column[j])
-    for k in range(K):
-        column = columns[k]
-        for j in range(B):
-            e = exp(column[j] - top[j])
-            column[j] = e
-            norm[j] += e
+        for k in range(K):
+            norm[j] += P[j, k]
 
 
 @kernel
-def cross_entropy(S, dS, columns, y, w, top, norm):
+def cross_entropy(S, dS, y, w, top, norm):
     """The loss sum_j w_j CE_j for scores S (B, K), and its slope dS.
 
     With p = softmax of a row, CE = -log p_y and d CE / d S_k = p_k - [k = y].
     """
     B, K = S.shape
-    softmax(S, columns, top, norm)
+    softmax(S, dS, top, norm)
     loss = 0.0
     for j in range(B):
         loss += w[j] * (np.log(norm[j]) + (top[j] - S[j, y[j]]))
-        norm[j] = w[j] / norm[j]
-    for k in range(K):
-        column = columns[k]
-        for j in range(B):
-            dS[j, k] = column[j] * norm[j]
-    for j in range(B):
+        share = w[j] / norm[j]
+        for k in range(K):
+            dS[j, k] *= share
         dS[j, y[j]] -= w[j]
     return loss
 
@@ -273,9 +268,9 @@ def take_rows(X, order, start, B, room):
         if order.size == 0:
             return X[start : start + B]
         for j in range(B):
-            row, x = room.rows[j], X[order[start + j]]
-            for i in range(x.size):
-                row[i] = x[i]
+            row = order[start + j]
+            for i in range(X.shape[1]):
+                room.rows[j, i] = X[row, i]
     return room.gathered[:B]
 
 
@@ -288,11 +283,10 @@ def multiply(rows, csr, numbers, W, Z):
         data, indices, indptr = csr
         Z[:] = 0
         for j in range(numbers.size):
-            z = Z[j]
             for at in range(indptr[numbers[j]], indptr[numbers[j] + 1]):
-                x, w = data[at], W[indices[at]]
-                for i in range(z.size):
-                    z[i] += x * w[i]
+                x, column = data[at], indices[at]
+                for i in range(Z.shape[1]):
+                    Z[j, i] += x * W[column, i]
 
 
 @kernel
@@ -304,11 +298,10 @@ def multiply_back(rows, csr, numbers, dZ, dW):
         data, indices, indptr = csr
         dW[:] = 0
         for j in range(numbers.size):
-            z = dZ[j]
             for at in range(indptr[numbers[j]], indptr[numbers[j] + 1]):
-                x, w = data[at], dW[indices[at]]
-                for i in range(z.size):
-                    w[i] += x * z[i]
+                x, column = data[at], indices[at]
+                for i in range(dZ.shape[1]):
+                    dW[column, i] += x * dZ[j, i]
 
 
 @kernel
@@ -335,7 +328,8 @@ def backward(rows, csr, numbers, P, D, layout, room):
     for layer in range(layout.codes.size - 1, -1, -1):
         Y, dY = units_of(room.Y, layout, layer, B), units_of(room.dY, layout, layer, B)
         dW = coef_of(D, layout, layer)
-        differentiate(layout.codes[layer], Y, dY, intercept_of(D, layout, layer))
+        differentiate(layout.codes[layer], Y, dY)
+        add_rows(dY, intercept_of(D, layout, layer))
         if layer == 0:
             multiply_back(rows, csr, numbers, dY, dW)
         else:
@@ -357,16 +351,19 @@ def add(G, D):
 @kernel
 def move(P, G, V, rate, momentum, decay, nesterov):
     """V <- momentum V - rate (G + decay P); P <- P + V, or as far as V will have
-    carried it (Nesterov). Returns |P|^2 before."""
-    squares = P.dtype.type(0)
+    carried it (Nesterov). Returns |P|^2 before, and 0, or nan where P is not finite."""
+    zero = P.dtype.type(0)
+    squares, nothing = zero, zero
     for i in range(P.size):
         p = P[i]
         squares += p * p
         step = rate * (G[i] + decay * p)
         v = momentum * V[i] - step
         V[i] = v
-        P[i] = p + (momentum * v - step if nesterov else v)
-    return squares
+        p += momentum * v - step if nesterov else v
+        P[i] = p
+        nothing += zero * p
+    return squares, nothing
 
 
 @kernel
@@ -397,8 +394,9 @@ def train(
     rate, momentum, nesterov : of the step.
     decay : alpha / total_weight.
 
-    Returns the next row and what these rows add to the mean of J over the epoch. With S
-    the total weight of N rows s_i, a step over B rows, of a batch size b, follows
+    Returns the next row and what these rows add to the mean of J over the epoch, nan
+    where a parameter is no longer finite. With S the total weight of N rows s_i, a step
+    over B rows, of a batch size b, follows
 
         (N / (b S)) sum_i s_i grad CE_i  +  (B / b) decay W
     """
@@ -416,8 +414,7 @@ def train(
         forward(rows, csr, numbers, P, layout, room)
         S = units_of(room.Y, layout, layout.codes.size - 1, B)  # (B, K)
         dS = units_of(room.dY, layout, layout.codes.size - 1, B)
-        columns = room.columns[: S.size].reshape(S.shape[1], B)
-        ce = cross_entropy(S, dS, columns, room.y, room.w, room.top, room.norm)
+        ce = cross_entropy(S, dS, room.y, room.w, room.top, room.norm)
         loss += ce * batch_size / N
         backward(rows, csr, numbers, P, gradient, layout, room)
         if start > first:
@@ -425,15 +422,15 @@ def train(
         start += B
         if start == last:
             share = (last - first) / batch_size
-            squares = move(
+            squares, nothing = move(
                 P[:n_weights], G[:n_weights], V[:n_weights],
                 T(rate), T(momentum), T(share * decay), nesterov,
             )  # fmt: skip
-            move(
+            _, no_more = move(
                 P[n_weights:], G[n_weights:], V[n_weights:],
                 T(rate), T(momentum), T(0), nesterov,
             )  # fmt: skip
-            loss += 0.5 * decay * squares * (last - first) / N
+            loss += 0.5 * decay * squares * (last - first) / N + (nothing + no_more)
     return start, loss
 
 
@@ -459,23 +456,20 @@ def score(X, csr, order, start, layout, P, room, kind, out):
     if kind == SCORES:
         return finite
     top, norm = room.top, room.norm
-    columns = room.columns[: S.size].reshape(K, B)
-    softmax(S, columns, top, norm)
+    softmax(S, out, top, norm)
     for j in range(B):
-        p = out[j]
-        if kind == LOG_PROBABILITIES:
-            log_norm = np.log(norm[j])
-            for k in range(K):
-                p[k] = (p[k] - top[j]) - log_norm
-        else:
-            for k in range(K):
-                p[k] = columns[k, j] / norm[j]
+        log_norm = np.log(norm[j])
+        for k in range(K):
+            if kind == LOG_PROBABILITIES:
+                out[j, k] = (S[j, k] - top[j]) - log_norm
+            else:
+                out[j, k] /= norm[j]
         best = 0
         while S[j, best] < top[j]:
             best += 1
         for k in range(best):
-            if p[k] == p[best]:
-                p[k] = np.nextafter(p[k], S.dtype.type(-np.inf))
+            if out[j, k] == out[j, best]:
+                out[j, k] = np.nextafter(out[j, k], S.dtype.type(-np.inf))
     return finite
 
 

@@ -24,7 +24,6 @@ class Room(NamedTuple):
 
     Y: np.ndarray  # all layers' activations
     dY: np.ndarray  # their slopes
-    columns: np.ndarray  # scores, transposed
     y: np.ndarray  # class indices
     w: np.ndarray  # weights
     top: np.ndarray  # largest score of each row
@@ -143,7 +142,6 @@ class Architecture:
         rows = np.empty((n_rows, width), dtype)
         return Room(
             *(np.empty(self.n_units * n_rows, dtype) for _ in range(2)),
-            np.empty(self.layer_sizes[-1] * n_rows, dtype),
             np.empty(n_rows, np.int64),
             *(np.empty(n_rows, dtype) for _ in range(3)),
             rows,

@@ -27,6 +27,7 @@ _inside: set = set()  # threads in a compiled call
 _before: list = []  # (set, number) of each library, as the first of them found it
 
 
+@cache
 def kernels():
     """The compiled functions, loaded where they are first needed."""
     with _lock:  # a child forked meanwhile would wait for ever for the import's end

@@ -192,7 +192,7 @@ def train(task, begin_epoch=None, end_epoch=None):
         if begin_epoch is not None:
             begin_epoch()
         loss = run_epoch(task, arrays)
-        if not (np.isfinite(loss) and np.isfinite(arrays.params).all()):
+        if not math.isfinite(loss):
             raise diverged(task)
         advance(task, loss, arrays.params.copy(), arrays.velocity.copy())
         if task.verbose:
@@ -259,7 +259,8 @@ class Arrays:
 
 
 def run_epoch(task, arrays):
-    """One pass over the training set; returns the mean of J."""
+    """One pass over the training set; returns the mean of J, or nan where a parameter
+    is no longer finite."""
     arrays.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
     rate, start, loss = task.rate, 0, 0.0
     while start < arrays.n_rows:
