@@ -79,13 +79,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         no probability can then exceed e / (e + K - 1), 0.232 for ten classes, so
         that the order of the classes may be right but the probabilities are not.
 
-    init_scale : float in (0, 100], default=3.0
+    init_scale : float in (0, 100], default=5.0
         Factor on the limit ``sqrt(6 / (n_in + n_out))`` within which each layer's
         first weights are drawn, uniformly [1]_. Sigmoids have a quarter of the slope
         that 1 was made for: drawn wider, small curved data are learned sooner than
         the penalty shrinks the weights.
 
-    alpha : float >= 0, default=0.7
+    alpha : float >= 0, default=0.75
         Strength of the L2 penalty. It is divided by the total weight of the whole
         training set, never by the batch's: what it means does not depend on
         `batch_size`. Without a hidden layer it equals ``1 / C`` of
@@ -280,8 +280,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         activation="logistic",
         *,
         output_activation="identity",
-        init_scale=3.0,
-        alpha=0.7,
+        init_scale=5.0,
+        alpha=0.75,
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=1.0,
