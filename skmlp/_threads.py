@@ -10,9 +10,12 @@ that another thread sets meanwhile, through threadpoolctl, and keeps longer, is 
 """
 
 import os
+import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib import import_module
 from itertools import product
 
 from threadpoolctl import ThreadpoolController
@@ -30,9 +33,10 @@ _before: list = []  # (set, number) of each library, as the first of them found 
 @cache
 def kernels():
     """The compiled functions, loaded where they are first needed."""
-    with _lock:  # a child forked meanwhile would wait for ever for the import's end
-        from . import _kernels
-    return _kernels
+    # A child forked meanwhile would wait for ever for the import's end. An interrupt
+    # would leave half of it, for good: it cannot arrive in a thread.
+    with _lock, ThreadPoolExecutor(1) as thread:
+        return thread.submit(import_module, "._kernels", __package__).result()
 
 
 @cache
@@ -103,27 +107,41 @@ def _give_back():
 
 # A child has a copy of each lock, held by threads that it has not got: while one sets
 # BLAS's number, which takes a lock of BLAS's own, loads the kernels or compiles them,
-# forks wait.
+# forks wait. Ctrl-C waits with them: Python would drop it, and fork without the locks.
 
-_held: list = []  # what a fork has taken beside our own lock
+_held: list = []  # what to call after a fork
+_interrupts: list = []
 
 
 def _before_fork():
+    held, handler = [], signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGINT, lambda *args: _interrupts.append(args))
+        held.append(lambda: signal.signal(signal.SIGINT, handler))
     _lock.acquire()
+    _held.extend([*held, _lock.release])
     compiler = sys.modules.get("numba.core.compiler_lock")
     if lock := getattr(compiler, "global_compiler_lock", None):
         lock.acquire()
-        _held.append(lock)
+        _held.append(lock.release)
 
 
 def _after_fork():
     while _held:
-        _held.pop().release()
-    _lock.release()
+        _held.pop()()
+
+
+def _after_fork_in_parent():
+    _after_fork()
+    if _interrupts:
+        _interrupts.clear()
+        # Not at once: what is raised in here would be dropped, too.
+        threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
 
 
 def _after_fork_in_child():
     """It has one thread, which is in no call."""
+    _interrupts.clear()
     _inside.clear()
     _give_back()
     _after_fork()
@@ -132,7 +150,7 @@ def _after_fork_in_child():
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork,
-        after_in_parent=_after_fork,
+        after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
 

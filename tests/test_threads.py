@@ -321,6 +321,19 @@ def test_a_fork_waits_until_nobody_sets_blas_threads():
     assert done.stdout.split() == [str(n_forks)]
 
 
+def run_python(script, cache):
+    """In a process in which nothing was compiled; SIGINT is not ignored, as it is in a
+    shell's background job."""
+    return subprocess.run(
+        [sys.executable, "-c", "import signal\n"
+         "signal.signal(signal.SIGINT, signal.default_int_handler)\n" + script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+    )  # fmt: skip
+
+
 FORKS_OF_A_FIRST_FIT = """
 import os, signal, sys, threading, time, warnings
 import numpy as np
@@ -348,15 +361,71 @@ print(len(children), sum(os.waitpid(child, 0)[1] == 0 for child in children))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.timeout(300)
 def test_a_fork_waits_while_the_kernels_are_loaded_and_compiled(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS_OF_A_FIRST_FIT],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
-    )
+    done = run_python(FORKS_OF_A_FIRST_FIT, tmp_path)
     n_children, n_good = map(int, done.stdout.split())
     assert n_good == n_children > 1
+
+
+INTERRUPT_OF_A_WAITING_FORK = """
+import os, signal, threading, time, warnings
+import numpy as np
+from skmlp import MomentumMLPClassifier
+warnings.simplefilter("ignore")  # forking beside threads
+
+def fit():
+    X, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    MomentumMLPClassifier(3, alpha=0, max_iter=1, random_state=0).fit(X, y)
+
+parent, handler = os.getpid(), signal.getsignal(signal.SIGINT)
+first = threading.Thread(target=fit)
+first.start()
+time.sleep(1)
+threading.Timer(0.5, os.kill, [parent, signal.SIGINT]).start()
+arrived, child = False, None
+try:
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # ends it
+        fit()
+        os._exit(0 if signal.getsignal(signal.SIGINT) is handler else 1)
+    time.sleep(5)
+except KeyboardInterrupt:
+    arrived = True
+first.join()
+print(arrived, os.waitpid(child, 0)[1], signal.getsignal(signal.SIGINT) is handler)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_an_interrupt_waits_for_a_fork_that_waits(tmp_path):
+    """Python would print and drop it, and fork while the compiler's lock is held."""
+    done = run_python(INTERRUPT_OF_A_WAITING_FORK, tmp_path)
+    assert done.stdout.split() == ["True", "0", "True"]
+
+
+INTERRUPT_OF_AN_IMPORT = """
+import os, signal, sys, threading, time
+import numpy as np
+from skmlp import MomentumMLPClassifier
+X, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+
+def interrupt():
+    while "numba.core" not in sys.modules:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+try:
+    MomentumMLPClassifier(3, max_iter=1).fit(X, y)
+except KeyboardInterrupt:
+    print("interrupted")
+print(MomentumMLPClassifier(3, max_iter=1).fit(X, y).n_iter_)
+"""
+
+
+def test_an_interrupt_leaves_no_half_imported_compiler(tmp_path):
+    done = run_python(INTERRUPT_OF_AN_IMPORT, tmp_path)
+    assert done.stdout.split() == ["interrupted", "1"]
 
 
 # -- searches ------------------------------------------------------------------------
