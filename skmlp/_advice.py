@@ -6,6 +6,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import issparse
 
+from ._prediction import mean_cross_entropy
+
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
 WIDE = 10  # of init_scale
 GOOD_RATES = {"tanh": 0.1, "relu": 0.02, "identity": 0.02}
@@ -44,6 +46,7 @@ def is_overshooting(task):
     return task.decay > 0.1 and task.learning_rate_init * task.decay > 1
 
 
+@np.errstate(all="ignore")
 def advice(task, estimator):
     """What to say of a training that has ended, or None."""
     names = getattr(estimator, "feature_names_in_", None)
@@ -55,10 +58,10 @@ def shortfall(task, estimator):
     state = task.state
     if not state.n_new:
         return (
-            "No epoch was trained: the fit before stopped early, after n_iter_no_change"
-            f"={estimator.n_iter_no_change!r} epochs without a better score, which "
-            "still counts. Raise n_iter_no_change, give other validation data, or "
-            "start anew with warm_start=False."
+            f"No epoch was trained: the last {state.n_no_improvement} brought no "
+            f"better score, more than n_iter_no_change={estimator.n_iter_no_change!r}. "
+            "Raise it, give other validation data, or start anew with "
+            "warm_start=False."
         )
     if state.is_unscored:
         return (
@@ -67,6 +70,8 @@ def shortfall(task, estimator):
         )
     if not task.early_stopping or state.stop_reason != "max_iter":
         return None
+    if state.has_left_plateau and task.n_iter_no_change == np.inf:
+        return None  # only the best weights were asked for
     where = (
         "" if state.has_left_plateau else ", in which it got hardly better than chance"
     )
@@ -78,21 +83,26 @@ def shortfall(task, estimator):
 
 
 def failure(task, names):
-    """What to say of a training that ended at a loss no better than chance, or far
-    above it; None where nothing is wrong, or where no cause can be seen.
+    """What to say of weights whose loss is no better than chance, or far above it; None
+    where nothing is wrong, or where no cause can be seen.
 
     names : of the features, or None.
     """
     state, chance = task.state, task.chance_loss
     if not state.n_new or len(task.class_weights) < 2:
         return None
-    loss = state.loss_curve[-1]
-    data_loss = loss - task.penalty(state.params)
+    params = state.kept_params
+    penalty = task.penalty(params)
     first = chance + task.decay / 2 * first_squares(task)
-    exploded = loss > 10 * max(first, 0.1) and state.n_new > 5
+    most = 10 * max(first, 0.1) if state.n_new > 5 else np.inf
+    if state.loss_curve[-1] - penalty < 0.5 * chance and state.loss_curve[-1] <= most:
+        return None  # the mean over the last epoch tells so much
+    data_loss = data_loss_of(task, params)
+    loss = data_loss + penalty
+    exploded = loss > most
     if not exploded and data_loss < 0.5 * chance:
         return None
-    saturated = saturation(task, state.kept_params)
+    saturated = saturation(task, params)
     if exploded or data_loss >= 0.98 * chance:
         number, how = loss if exploded else data_loss, "close to"
         if number > chance:
@@ -112,6 +122,18 @@ def failure(task, names):
     return None if cause is None else f"{what}. Probably {cause}."
 
 
+def data_loss_of(task, params):
+    """Mean cross-entropy of some rows, or inf where scores are not finite."""
+    weight = task.sample_weight
+    some = [None if a is None else some_rows(task.X, a) for a in (task.y, weight)]
+    try:
+        return mean_cross_entropy(
+            task.architecture, params, some_rows(task.X).copy(), *some
+        )
+    except ValueError:
+        return np.inf
+
+
 def first_squares(task):
     """|W|^2 of weights as a training begins with them, on average."""
     shapes = pairwise(task.architecture.layer_sizes)
@@ -126,7 +148,7 @@ def likely_cause(task, names, exploded, saturated):
     if is_wide and (exploded or saturated or is_telling(task)):
         return (
             f"init_scale={task.init_scale!r} is too large: weights begin so wide that "
-            "the first steps cannot mend them. Try one from 1 to 3"
+            "the first steps cannot mend them. Try one from 1 to 5"
         )
     much = 10 if exploded or task.learning_rate_init > 2 else 3
     if largest > much and (exploded or saturated):
@@ -138,7 +160,16 @@ def likely_cause(task, names, exploded, saturated):
         )
     if exploded or saturated:
         return f"the steps were too large. Try {remedy(task)}"
-    if is_shrunken(task) and is_telling(task):
+    if not is_telling(task):
+        return None
+    if largest < 0.1:
+        weaker = f", or try a smaller alpha than {task.alpha!r}"
+        return (
+            "the features are small (the largest standard deviation or mean is "
+            f"{largest:.3g}). Scale them, with StandardScaler in a pipeline (sparse "
+            f"ones with MaxAbsScaler){weaker if is_shrunken(task) else ''}"
+        )
+    if is_shrunken(task):
         return (
             f"the penalty is too strong for so little data: alpha={task.alpha!r} is "
             f"divided by the total weight, {task.total_weight:.6g}. Try a smaller "
@@ -176,18 +207,20 @@ def saturation(task, params):
 
 
 def dense(rows):
-    """rows as float64, and the numbers of their columns: of CSR those that occur."""
-    if not issparse(rows):
-        return rows.astype(np.float64), np.arange(rows.shape[1])
-    columns = np.union1d(rows.indices, 0)
-    return rows[:, columns].toarray().astype(np.float64), columns
+    """Columns as float64, each divided by its largest number, as squares may over- or
+    underflow; these; and the numbers of the columns: of CSR those that occur."""
+    columns = np.arange(rows.shape[1])
+    if issparse(rows):
+        columns = np.union1d(rows.indices, 0)
+        rows = rows[:, columns].toarray()
+    rows = rows.astype(np.float64)
+    unit = np.maximum(np.abs(rows).max(axis=0), 1e-300)
+    return rows / unit, unit, columns
 
 
 def largest_scale(X):
     """The column of the largest standard deviation or mean, and that."""
-    rows, columns = dense(some_rows(X))
-    unit = np.maximum(np.abs(rows).max(axis=0), 1e-300)  # squares may overflow
-    rows = rows / unit
+    rows, unit, columns = dense(some_rows(X))
     scale = np.maximum(rows.std(axis=0), np.abs(rows.mean(axis=0))) * unit
     at = int(np.argmax(scale))
     return int(columns[at]), float(scale[at])
@@ -196,7 +229,7 @@ def largest_scale(X):
 def is_telling(task):
     """Whether a feature alone tells much of the class: by the share of its variance
     that lies between classes, far beyond what chance would make it."""
-    (rows, _), y = dense(some_rows(task.X)), some_rows(task.X, task.y)
+    (rows, *_), y = dense(some_rows(task.X)), some_rows(task.X, task.y)
     kinds, codes = np.unique(y, return_inverse=True)
     indicator = np.eye(len(kinds))[codes]  # (n, K)
     centred = rows - rows.mean(axis=0)

@@ -1,8 +1,10 @@
 """MomentumMLPClassifier: translates between scikit-learn and a training task."""
 
 import operator
+import pickle
 import warnings
 import zlib
+from contextlib import suppress
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import ClassVar
@@ -54,7 +56,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     """Multilayer perceptron trained by gradient descent with momentum and L2.
 
     Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. Scale
-    the features (StandardScaler): a network that learned nothing warns. For
+    the features (StandardScaler): `fit` warns where it learned nothing. For
     N samples with weights s_i (1 where none are given) that add up to S, it minimises
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
@@ -106,9 +108,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         ``(weight of the samples seen + 1) ** power_t`` after each epoch. "adaptive"
         divides it by 5 each time what is watched (see `early_stopping`; otherwise the
         training loss) got no better by `tol` for more than `n_iter_no_change` epochs,
-        down to 1e-6. "cosine" lets it fall from `learning_rate_init` towards 0 along
-        half a cosine, over the epochs done before plus `max_iter`. ``partial_fit``,
-        which cannot know how far it goes, keeps `learning_rate_init` with it.
+        until it is below 1e-6. "cosine" lets it fall from `learning_rate_init` towards
+        0 along half a cosine, over the epochs done before plus `max_iter`.
+        ``partial_fit``, which cannot know how far it goes, keeps `learning_rate_init`
+        with it.
 
     learning_rate_init : float > 0, default=1.0
         Learning rate of the first epoch. It is made to fall: for a constant one, as
@@ -592,7 +595,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             best, params = params, last
         elif last is not None:
             state["watched"] = ""  # the best was of other weights
-        if stored["scoring"] != self.scoring:
+        if self.early_stopping and not is_same(stored["scoring"], self.scoring):
             state["watched"] = ""  # or of another score
         return State(params=params, best_params=best, n_iter=self.n_iter_, **state)
 
@@ -759,6 +762,15 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
         map_blocks(fill, kind, X, architecture, self._params)
         return out
+
+
+def is_same(a, b):
+    """Whether two `scoring` are the same, or one is a copy of the other."""
+    if a is b:
+        return True
+    with suppress(Exception):  # some callables cannot be pickled
+        return pickle.dumps(a) == pickle.dumps(b)
+    return False
 
 
 def twin(estimator):

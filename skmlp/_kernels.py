@@ -341,6 +341,9 @@ def backward(rows, csr, numbers, P, D, layout, room):
 # -- the step ------------------------------------------------------------------------
 
 
+MOST_SUMMED = 2**16
+
+
 @kernel
 def add(G, D):
     """G <- G + D"""
@@ -422,15 +425,17 @@ def train(
         start += B
         if start == last:
             share = (last - first) / batch_size
-            squares, nothing = move(
-                P[:n_weights], G[:n_weights], V[:n_weights],
-                T(rate), T(momentum), T(share * decay), nesterov,
-            )  # fmt: skip
-            _, no_more = move(
-                P[n_weights:], G[n_weights:], V[n_weights:],
-                T(rate), T(momentum), T(0), nesterov,
-            )  # fmt: skip
-            loss += 0.5 * decay * squares * (last - first) / N + (nothing + no_more)
+            penalty = 0.5 * decay * (last - first) / N
+            at = 0
+            while at < P.size:  # in float32 longer sums of squares would lose digits
+                is_penalised = at < n_weights
+                end = min(at + MOST_SUMMED, n_weights if is_penalised else P.size)
+                squares, nothing = move(
+                    P[at:end], G[at:end], V[at:end], T(rate), T(momentum),
+                    T(share * decay if is_penalised else 0), nesterov,
+                )  # fmt: skip
+                loss += (penalty * squares if is_penalised else 0) + nothing
+                at = end
     return start, loss
 
 

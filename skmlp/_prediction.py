@@ -57,3 +57,18 @@ def map_blocks(function, kind, X, architecture, params):
         ):
             return list(threads.map(of_block, starts))
     return [of_block(start) for start in starts]
+
+
+def mean_cross_entropy(architecture, params, X, y, sample_weight):
+    """Of class indices y (n,), weighted where sample_weight is not None; raises as
+    map_blocks does."""
+
+    @np.errstate(all="ignore")
+    def total(rows, log_probabilities):
+        at = np.arange(rows.stop - rows.start), y[rows]
+        losses = -log_probabilities[at].astype(np.float64)  # (B,)
+        return losses.sum() if sample_weight is None else losses @ sample_weight[rows]
+
+    totals = map_blocks(total, "log_probabilities", X, architecture, params)
+    weight = len(y) if sample_weight is None else float(sample_weight.sum())
+    return float(sum(totals)) / weight

@@ -21,7 +21,7 @@ import numpy as np
 
 from ._advice import diverged
 from ._network import Architecture, as_rows, read_only
-from ._prediction import map_blocks
+from ._prediction import mean_cross_entropy
 from ._schedules import SMALLEST_RATE, scheduled_rate
 from ._threads import call, kernels
 
@@ -308,27 +308,13 @@ def validate(task, state):
     if data is None:
         return score, loss
     if data.record or data.score is None:
-        loss = mean_cross_entropy(task.architecture, state.params, data)
+        loss = mean_cross_entropy(
+            task.architecture, state.params, data.X, data.y, data.sample_weight
+        )
         score = -loss
     if data.score is not None:
         score = data.score(state.params)
     return score, loss + task.penalty(state.params)
-
-
-def mean_cross_entropy(architecture, params, data):
-    @np.errstate(all="ignore")
-    def total(rows, log_probabilities):
-        y = data.y[rows]
-        losses = -log_probabilities[np.arange(len(y)), y].astype(np.float64)  # (B,)
-        if data.sample_weight is not None:
-            losses *= data.sample_weight[rows]
-        return losses.sum()
-
-    weight = len(data.y)
-    if data.sample_weight is not None:
-        weight = float(data.sample_weight.sum())
-    totals = map_blocks(total, "log_probabilities", data.X, architecture, params)
-    return float(sum(totals)) / weight
 
 
 def watch(task, state, score):

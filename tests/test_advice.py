@@ -166,6 +166,53 @@ def test_the_training_is_not_changed_by_it(iris):
     assert_array_equal(mlp.coefs_[0], coefs[0])
 
 
+def test_it_is_about_the_weights_that_are_kept():
+    X, y = scale(load_breast_cancer().data), load_breast_cancer().target
+    mlp = MomentumMLPClassifier(
+        (50, 50), "relu", learning_rate_init=0.3, learning_rate="constant",
+        init_scale=1, early_stopping=True, random_state=0, max_iter=40, alpha=0.7,
+    )  # fmt: skip
+    assert said_by(mlp, X, y) == ""
+    assert mlp.loss_ > 5  # the last epoch's: an earlier one was restored
+    assert mlp.score(X, y) > 0.95
+
+
+def test_a_penalty_that_shrinks_is_not_the_datas_loss(iris):
+    X, y = scale(iris[0]), iris[1]
+    mlp = MomentumMLPClassifier(init_scale=30, max_iter=5, random_state=0)
+    assert said_by(mlp, X, y) == ""
+    assert mlp.score(X, y) > 0.95
+
+
+@pytest.mark.parametrize(("alpha", "way"), [(0.75, "a smaller alpha"), (0, "Scaler)")])
+def test_small_features(alpha, way):
+    X, y = load_wine(return_X_y=True)
+    mlp = MomentumMLPClassifier(alpha=alpha, random_state=0)
+    assert mlp.fit(scale(X), y).score(scale(X), y) > 0.98
+    said = said_by(mlp, scale(X) / 100, y)
+    assert "the features are small (the largest standard deviation or mean is 0.01" in (
+        said
+    )
+    assert way in said
+
+
+def test_who_asks_never_to_be_stopped_is_not_told_that_he_was_not(iris):
+    mlp = MomentumMLPClassifier(
+        early_stopping=True, n_iter_no_change=np.inf, alpha=0, random_state=0
+    )
+    assert said_by(mlp, *iris) == ""
+    assert mlp.best_iter_ is not None
+
+
+def test_the_callers_error_state_does_not_fail_a_fit_that_has_ended(iris):
+    mlp = MomentumMLPClassifier(
+        (), alpha=75, learning_rate="constant", learning_rate_init=1.9, momentum=0,
+        max_iter=200, batch_size=None, random_state=0,
+    )  # fmt: skip
+    with np.errstate(all="raise"):
+        assert "features are small" in said_by(mlp, scale(iris[0]) * 1e-170, iris[1])
+
+
 def test_it_points_at_the_caller_through_a_pipeline():
     X, y = load_wine(return_X_y=True)
     pipe = make_pipeline(MomentumMLPClassifier(random_state=0))

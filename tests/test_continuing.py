@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from settings import plain
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, make_scorer
 
 OWN_TYPE = "skmlp._classifier.MomentumMLPClassifier"
 
@@ -118,7 +119,7 @@ def test_what_was_stopped_early_goes_on_only_with_more_patience(iris):
         warm_start=True, random_state=0,
     )  # fmt: skip
     n_iter = mlp.fit(*iris).n_iter_
-    with pytest.warns(ConvergenceWarning, match=r"No epoch .* n_iter_no_change=2 ep"):
+    with pytest.warns(ConvergenceWarning, match=r"No epoch .* n_iter_no_change=2\."):
         assert mlp.fit(*iris).n_iter_ == n_iter < 50
     assert mlp.set_params(n_iter_no_change=4).fit(*iris).n_iter_ == n_iter + 2
     assert mlp.stop_reason_ == "early_stopping"
@@ -127,6 +128,29 @@ def test_what_was_stopped_early_goes_on_only_with_more_patience(iris):
 
 
 @pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+def test_an_equal_scorer_made_anew_goes_on_counting(iris):
+    X, y = iris
+    mlp = plain(
+        (6,), max_iter=30, early_stopping=True, n_iter_no_change=2, tol=0.5,
+        warm_start=True, random_state=0, scoring=make_scorer(accuracy_score),
+    ).fit(X, y)  # fmt: skip
+    n_iter = mlp.n_iter_
+    mlp.set_params(scoring=make_scorer(accuracy_score))
+    with pytest.warns(ConvergenceWarning, match="No epoch was trained"):
+        assert mlp.fit(X, y).n_iter_ == n_iter
+    mlp.set_params(scoring=make_scorer(balanced_accuracy_score))
+    assert mlp.fit(X, y).n_iter_ > n_iter
+
+
+def test_a_scorer_that_nothing_asks_changes_nothing(iris):
+    mlp = plain(
+        (6,), learning_rate="adaptive", n_iter_no_change=2, tol=1e-2, max_iter=30,
+        warm_start=True, random_state=0,
+    ).fit(*iris)  # fmt: skip
+    other = copy.deepcopy(mlp).set_params(scoring=None)
+    assert_array_equal(other.fit(*iris).coefs_[0], mlp.fit(*iris).coefs_[0])
+
+
 def test_edited_weights_and_another_scorer_start_another_count(iris):
     X, y = iris
     data = {"X_val": X[::3], "y_val": y[::3]}

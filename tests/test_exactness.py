@@ -122,3 +122,15 @@ def test_alpha_means_the_same_for_every_batch_size(digits):
         ]
     for full, mini in zip(moves[None], moves[100], strict=True):
         assert_allclose(mini, full, rtol=1e-3, atol=1e-13)
+
+
+def test_the_loss_of_many_weights_is_as_exact_in_float32(rng):
+    """Their squares add up to numbers that lose digits, unless in parts (1.6e-5)."""
+    X, y = rng.random_sample((20, 20_000)), np.arange(20) % 10
+    one, other = (
+        plain((100,), alpha=20, batch_size=None, max_iter=1, random_state=0)
+        .fit(X.astype(dtype), y)
+        .loss_
+        for dtype in (np.float64, np.float32)
+    )
+    assert_allclose(other, one, rtol=1e-6)

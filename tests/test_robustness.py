@@ -139,6 +139,10 @@ def test_edits_of_the_weights_count(early_stopping):
         lambda coefs: [coefs[1], coefs[0], coefs[2]],
         lambda coefs: [coefs[0], coefs[0], coefs[2]],
         lambda coefs: [coef[::-1] for coef in coefs],
+        lambda coefs: [
+            coefs[0].base[1:].ravel()[: coefs[0].size].reshape(coefs[0].shape),
+            *coefs[1:],
+        ],
         lambda coefs: [(coef * 9).astype(int) for coef in coefs],
         lambda coefs: [coef.astype(np.float32) for coef in coefs],
         lambda coefs: [coef.tolist() for coef in coefs],
