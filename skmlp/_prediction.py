@@ -1,4 +1,4 @@
-"""Scores and probabilities of any number of rows, in blocks.
+"""Scores, probabilities and the loss of any number of rows, in blocks.
 
 Memory does not grow with the rows: one block a thread is all there is. Blocks go to as
 many threads as BLAS may use, and give the same numbers however many there are (as long
