@@ -63,7 +63,7 @@ def shortfall(task, estimator):
             "Raise it, give other validation data, or start anew with "
             "warm_start=False."
         )
-    if state.is_unscored:
+    if task.watched and state.best_score == -np.inf:
         return (
             f"scoring={estimator.scoring!r} gave no number above -inf in any epoch: no "
             "weights are restored."

@@ -62,11 +62,6 @@ class State:
     stop_reason: str = ""
 
     @property
-    def is_unscored(self):
-        """Whether something was watched, in vain."""
-        return bool(self.watched) and self.n_new > 0 and self.best_score == -np.inf
-
-    @property
     def kept_params(self):
         return self.params if self.best_params is None else self.best_params
 
