@@ -154,7 +154,7 @@ architecture_of = cache(Architecture)  # the same object for the same arguments
 
 def is_same(a, b):
     """Whether two arrays are the same view of the same memory."""
-    return a.__array_interface__ == b.__array_interface__
+    return getattr(a, "__array_interface__", None) == b.__array_interface__
 
 
 # What was read-only and what was not are two types to the compiler, and so would be two

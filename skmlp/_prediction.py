@@ -67,7 +67,9 @@ def mean_cross_entropy(architecture, params, X, y, sample_weight):
     def total(rows, log_probabilities):
         at = np.arange(rows.stop - rows.start), y[rows]
         losses = -log_probabilities[at].astype(np.float64)  # (B,)
-        return losses.sum() if sample_weight is None else losses @ sample_weight[rows]
+        if sample_weight is not None:
+            losses *= sample_weight[rows]
+        return losses.sum()
 
     totals = map_blocks(total, "log_probabilities", X, architecture, params)
     weight = len(y) if sample_weight is None else float(sample_weight.sum())

@@ -146,6 +146,7 @@ def test_edits_of_the_weights_count(early_stopping):
         lambda coefs: [(coef * 9).astype(int) for coef in coefs],
         lambda coefs: [coef.astype(np.float32) for coef in coefs],
         lambda coefs: [coef.tolist() for coef in coefs],
+        lambda coefs: [coefs[0], *(coef.tolist() for coef in coefs[1:])],
         tuple,
     ],
 )
