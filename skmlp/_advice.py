@@ -124,11 +124,12 @@ def failure(task, names):
 
 def data_loss_of(task, params):
     """Mean cross-entropy of some rows, or inf where scores are not finite."""
-    weight = task.sample_weight
-    some = [None if a is None else some_rows(task.X, a) for a in (task.y, weight)]
+    some, weight = some_rows(task.X), task.sample_weight
+    if weight is not None:
+        weight = weight[some]
     try:
         return mean_cross_entropy(
-            task.architecture, params, some_rows(task.X).copy(), *some
+            task.architecture, params, task.X[some].copy(), task.y[some], weight
         )
     except ValueError:
         return np.inf
@@ -160,29 +161,27 @@ def likely_cause(task, names, exploded, saturated):
         )
     if exploded or saturated:
         return f"the steps were too large. Try {remedy(task)}"
-    if not is_telling(task):
+    is_small, shrunken = largest < 0.1, is_shrunken(task)
+    if not (is_small or shrunken) or not is_telling(task):
         return None
-    if largest < 0.1:
-        weaker = f", or try a smaller alpha than {task.alpha!r}"
+    if is_small:
+        weaker = f", or try a smaller alpha than {task.alpha!r}" if shrunken else ""
         return (
             "the features are small (the largest standard deviation or mean is "
             f"{largest:.3g}). Scale them, with StandardScaler in a pipeline (sparse "
-            f"ones with MaxAbsScaler){weaker if is_shrunken(task) else ''}"
+            f"ones with MaxAbsScaler){weaker}"
         )
-    if is_shrunken(task):
-        return (
-            f"the penalty is too strong for so little data: alpha={task.alpha!r} is "
-            f"divided by the total weight, {task.total_weight:.6g}. Try a smaller "
-            "alpha (with weights that add up to 1, divided by the number of samples)"
-        )
-    return None
+    return (
+        f"the penalty is too strong for so little data: alpha={task.alpha!r} is "
+        f"divided by the total weight, {task.total_weight:.6g}. Try a smaller "
+        "alpha (with weights that add up to 1, divided by the number of samples)"
+    )
 
 
-def some_rows(X, values=None, most=MOST_ROWS):
-    """Rows of X, or of values that go with them, evenly spread: fewer than `most` of
-    very many features."""
+def some_rows(X, most=MOST_ROWS):
+    """A slice of rows of X, evenly spread: fewer than `most` of very many features."""
     most = max(10, min(most, MOST_NUMBERS // X.shape[1]))
-    return (X if values is None else values)[:: -(-X.shape[0] // most)]
+    return slice(None, None, -(-X.shape[0] // most))
 
 
 def product(A, B):
@@ -196,8 +195,8 @@ def saturation(task, params):
     if len(architecture.layer_sizes) < 3 or architecture.activation == "identity":
         return 0.0
     coefs, intercepts = architecture.unpack(params)
-    with np.errstate(all="ignore"):
-        Z = np.asarray(product(some_rows(task.X, most=200), coefs[0])) + intercepts[0]
+    rows = task.X[some_rows(task.X, most=200)]
+    Z = np.asarray(product(rows, coefs[0])) + intercepts[0]
     flat = {
         "logistic": np.abs(Z) > 5,  # a slope of less than .007
         "tanh": np.abs(Z) > 2.5,
@@ -220,7 +219,7 @@ def dense(rows):
 
 def largest_scale(X):
     """The column of the largest standard deviation or mean, and that."""
-    rows, unit, columns = dense(some_rows(X))
+    rows, unit, columns = dense(X[some_rows(X)])
     scale = np.maximum(rows.std(axis=0), np.abs(rows.mean(axis=0))) * unit
     at = int(np.argmax(scale))
     return int(columns[at]), float(scale[at])
@@ -229,7 +228,8 @@ def largest_scale(X):
 def is_telling(task):
     """Whether a feature alone tells much of the class: by the share of its variance
     that lies between classes, far beyond what chance would make it."""
-    (rows, *_), y = dense(some_rows(task.X)), some_rows(task.X, task.y)
+    some = some_rows(task.X)
+    (rows, *_), y = dense(task.X[some]), task.y[some]
     kinds, codes = np.unique(y, return_inverse=True)
     indicator = np.eye(len(kinds))[codes]  # (n, K)
     centred = rows - rows.mean(axis=0)

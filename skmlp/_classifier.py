@@ -595,7 +595,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             best, params = params, last
         elif last is not None:
             state["watched"] = ""  # the best was of other weights
-        if self.early_stopping and not is_same(stored["scoring"], self.scoring):
+        if self.early_stopping and not is_same_scoring(stored["scoring"], self.scoring):
             state["watched"] = ""  # or of another score
         return State(params=params, best_params=best, n_iter=self.n_iter_, **state)
 
@@ -764,7 +764,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         return out
 
 
-def is_same(a, b):
+def is_same_scoring(a, b):
     """Whether two `scoring` are the same, or one is a copy of the other."""
     if a is b:
         return True

@@ -341,14 +341,14 @@ def backward(rows, csr, numbers, P, D, layout, room):
 # -- the step ------------------------------------------------------------------------
 
 
-MOST_SUMMED = 2**16
-
-
 @kernel
 def add(G, D):
     """G <- G + D"""
     for i in range(G.size):
         G[i] += D[i]
+
+
+MOST_SUMMED = 2**16  # squares: in float32 longer sums would lose digits
 
 
 @kernel
@@ -427,7 +427,7 @@ def train(
             share = (last - first) / batch_size
             penalty = 0.5 * decay * (last - first) / N
             at = 0
-            while at < P.size:  # in float32 longer sums of squares would lose digits
+            while at < P.size:
                 is_penalised = at < n_weights
                 end = min(at + MOST_SUMMED, n_weights if is_penalised else P.size)
                 squares, nothing = move(

@@ -228,6 +228,22 @@ def test_real_interrupts(digits):
 
 # -- forks ---------------------------------------------------------------------------
 
+
+def run_python(script, *args, **environment):
+    """In a process of its own, where SIGINT is not ignored, as it is in a shell's
+    background job."""
+    default = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", default + script, *args],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | environment,
+    )
+
+
 FORKS = """
 import os, sys, threading, warnings
 import numpy as np
@@ -270,9 +286,7 @@ print(good, limits())
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.timeout(120)
 def test_children_forked_beside_fitting_threads_start_clean():
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS], capture_output=True, text=True, check=True
-    )
+    done = run_python(FORKS)
     assert done.stdout.split("\n")[0] == "40 {2}"
 
 
@@ -314,26 +328,8 @@ def test_a_fork_waits_until_nobody_sets_blas_threads():
     """BLAS has a lock of its own while its number is set. (1 of 356 hung without.)
     Children have children, too."""
     n_forks = int(os.environ.get("SKMLP_FORKS", 100))
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS_OF_CALLS, str(n_forks)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_python(FORKS_OF_CALLS, str(n_forks))
     assert done.stdout.split() == [str(n_forks)]
-
-
-def run_python(script, cache):
-    """In a process in which nothing was compiled; SIGINT is not ignored, as it is in a
-    shell's background job."""
-    return subprocess.run(
-        [sys.executable, "-c", "import signal\n"
-         "signal.signal(signal.SIGINT, signal.default_int_handler)\n" + script],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
-    )  # fmt: skip
 
 
 FORKS_OF_A_FIRST_FIT = """
@@ -363,7 +359,7 @@ print(len(children), sum(os.waitpid(child, 0)[1] == 0 for child in children))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.timeout(300)
 def test_a_fork_waits_while_the_kernels_are_loaded_and_compiled(tmp_path):
-    done = run_python(FORKS_OF_A_FIRST_FIT, tmp_path)
+    done = run_python(FORKS_OF_A_FIRST_FIT, NUMBA_CACHE_DIR=str(tmp_path))
     n_children, n_good = map(int, done.stdout.split())
     assert n_good == n_children > 1
 
@@ -401,7 +397,7 @@ print(arrived, os.waitpid(child, 0)[1], signal.getsignal(signal.SIGINT) is handl
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_an_interrupt_waits_for_a_fork_that_waits(tmp_path):
     """Python would print and drop it, and fork while the compiler's lock is held."""
-    done = run_python(INTERRUPT_OF_A_WAITING_FORK, tmp_path)
+    done = run_python(INTERRUPT_OF_A_WAITING_FORK, NUMBA_CACHE_DIR=str(tmp_path))
     assert done.stdout.split() == ["True", "0", "True"]
 
 
@@ -426,7 +422,7 @@ print(MomentumMLPClassifier(3, max_iter=1).fit(X, y).n_iter_)
 
 
 def test_an_interrupt_leaves_no_half_imported_compiler(tmp_path):
-    done = run_python(INTERRUPT_OF_AN_IMPORT, tmp_path)
+    done = run_python(INTERRUPT_OF_AN_IMPORT, NUMBA_CACHE_DIR=str(tmp_path))
     assert done.stdout.split() == ["interrupted", "1"]
 
 
