@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -104,10 +104,15 @@ class Architecture:
         if (
             isinstance(base, np.ndarray)
             and (base.shape, base.dtype) == ((self.n_params,), dtype)
+            and base.flags.c_contiguous
             and len(parts) == len(self.places)
-            and all(map(is_same, parts, chain(*self.unpack(base))))
         ):
-            return base
+            start = base.__array_interface__["data"][0]
+            if all(
+                is_part(part, base, start + place.start * base.itemsize, shape)
+                for part, (place, shape) in zip(parts, self.places, strict=True)
+            ):
+                return base
         n_layers = len(self.places) // 2
         for name, given, places in (
             ("coefs_", coefs, self.places[:n_layers]),
@@ -152,9 +157,14 @@ class Architecture:
 architecture_of = cache(Architecture)  # the same object for the same arguments
 
 
-def is_same(a, b):
-    """Whether two arrays are the same view of the same memory."""
-    return getattr(a, "__array_interface__", None) == b.__array_interface__
+def is_part(part, base, address, shape):
+    """Whether an array is the part of base at an address, row by row in this shape."""
+    return (
+        getattr(part, "base", None) is base
+        and (part.shape, part.dtype) == (shape, base.dtype)
+        and part.flags.c_contiguous
+        and part.__array_interface__["data"][0] == address
+    )
 
 
 # What was read-only and what was not are two types to the compiler, and so would be two
