@@ -8,14 +8,13 @@ The entry points, at the end, are ``train`` and ``score``. With NUMBA_DISABLE_JI
 everything here runs as it stands, slowly.
 """
 
-import pickle
-import warnings
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from ._keeping import kept
 from ._network import ACTIVATIONS
 
 # error_model="numpy": with Python's, a division checks for zero, and no loop that has
@@ -27,28 +26,7 @@ from ._network import ACTIVATIONS
 HOW: Any = {"error_model": "numpy", "nogil": True}
 EXACTLY: Any = {"fastmath": {"contract"}, "forceinline": True, **HOW}
 KERNEL = EXACTLY | {"fastmath": {"contract", "reassoc", "nsz", "arcp"}}
-exactly, kernel = njit(**EXACTLY), njit(**KERNEL)
-
-
-def entry(function):
-    """Compile, and keep what was compiled for the next process, where that works."""
-    plain, is_kept = njit(**HOW)(function), True
-    try:
-        compiled = njit(cache=True, **HOW)(function)
-    except RuntimeError:  # neither the package nor the home is a folder one can write
-        compiled, is_kept = plain, False
-
-    def call(*args):
-        try:
-            return call.compiled(*args)
-        except (EOFError, OSError, TypeError, ValueError, pickle.UnpicklingError):
-            if call.compiled is plain:
-                raise
-            call.compiled = plain  # what was kept cannot be read: nothing has run yet
-            return plain(*args)
-
-    call.compiled, call.is_kept = compiled, is_kept
-    return call
+exactly, kernel, entry = njit(**EXACTLY), njit(**KERNEL), kept(**HOW)
 
 
 # -- exp -----------------------------------------------------------------------------
@@ -461,11 +439,3 @@ def score(X, csr, order, start, layout, P, room, kind, out):
             if out[j, k] == out[j, best]:
                 out[j, k] = np.nextafter(out[j, k], S.dtype.type(-np.inf))
     return finite
-
-
-if not (train.is_kept and score.is_kept):
-    warnings.warn(
-        "skmlp compiles its training anew in every process, which takes seconds: there "
-        "is no folder to keep it in. Set NUMBA_CACHE_DIR to one.",
-        stacklevel=2,
-    )
