@@ -222,10 +222,8 @@ class Arrays:
         self.n_rows = X.shape[0]
         self.order = read_only(np.arange(self.n_rows if is_sparse else 0))
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
-        self.params, self.velocity = (
-            task.state.params.copy(),
-            task.state.velocity.copy(),
-        )
+        self.params = task.state.params.copy()
+        self.velocity = task.state.velocity.copy()
         self.gradient = self.part_gradient = np.empty_like(self.params)
         gather = task.is_shuffled and not is_sparse
         row_numbers = 2 * architecture.n_units + (X.shape[1] if gather else 0)
