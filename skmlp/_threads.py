@@ -127,8 +127,10 @@ def _before_fork():
 
 
 def _after_fork():
-    while _held:
-        _held.pop()()
+    held = _held[::-1]
+    _held.clear()  # before the lock goes: another thread that forks fills it then
+    for give_back in held:
+        give_back()
 
 
 def _after_fork_in_parent():
