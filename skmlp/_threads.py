@@ -127,10 +127,8 @@ def _before_fork():
 
 
 def _after_fork():
-    held = _held[::-1]
-    _held.clear()  # before the lock goes: another thread that forks fills it then
-    for give_back in held:
-        give_back()
+    while _held:
+        _held.pop()()
 
 
 def _after_fork_in_parent():
