@@ -109,14 +109,14 @@ def _give_back():
 # BLAS's number, which takes a lock of BLAS's own, loads the kernels or compiles them,
 # forks wait. Ctrl-C waits with them: Python would drop it, and fork without the locks.
 
-_held: list = []  # what to call after a fork
-_interrupts: list = []
+_held: list = []  # what to call after a fork, the last first
+_interrupts: list = []  # the processes that were to get them
 
 
 def _before_fork():
     held, handler = [], signal.getsignal(signal.SIGINT)
     if threading.current_thread() is threading.main_thread() and handler is not None:
-        signal.signal(signal.SIGINT, lambda *args: _interrupts.append(args))
+        signal.signal(signal.SIGINT, lambda *_: _interrupts.append(os.getpid()))
         held.append(lambda: signal.signal(signal.SIGINT, handler))
     _lock.acquire()
     _held.extend([*held, _lock.release])
@@ -127,21 +127,19 @@ def _before_fork():
 
 
 def _after_fork():
-    while _held:
-        _held.pop()()
-
-
-def _after_fork_in_parent():
-    _after_fork()
-    if _interrupts:
-        _interrupts.clear()
+    held = _held[::-1]
+    _held.clear()  # while the lock is ours: then comes the next that forks
+    for give_back in held:
+        give_back()
+    arrived = os.getpid() in _interrupts
+    _interrupts.clear()
+    if arrived:
         # Not at once: what is raised in here would be dropped, too.
         threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
 
 
 def _after_fork_in_child():
     """It has one thread, which is in no call."""
-    _interrupts.clear()
     _inside.clear()
     _give_back()
     _after_fork()
@@ -150,7 +148,7 @@ def _after_fork_in_child():
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
+        after_in_parent=_after_fork,
         after_in_child=_after_fork_in_child,
     )
 

@@ -348,7 +348,7 @@ children = []
 while first.is_alive():
     children.append(os.fork())
     if children[-1] == 0:
-        signal.alarm(60)  # ends it
+        signal.alarm(240)  # ends it; several compile at once
         fit()
         os._exit(0)
     time.sleep(0.1)
@@ -362,6 +362,41 @@ def test_a_fork_waits_while_the_kernels_are_loaded_and_compiled(tmp_path):
     done = run_python(FORKS_OF_A_FIRST_FIT, NUMBA_CACHE_DIR=str(tmp_path))
     n_children, n_good = map(int, done.stdout.split())
     assert n_good == n_children > 1
+
+
+FORKS_FROM_THREADS = """
+import os, sys, threading, warnings
+from skmlp import _threads
+warnings.simplefilter("ignore")  # forking beside threads
+sys.setswitchinterval(1e-6)
+threading.excepthook = lambda args: os._exit(1)
+sys.unraisablehook = lambda args: os._exit(2)  # what a fork's hook raises is dropped
+
+def fork(n_forks):
+    for _ in range(n_forks):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+threads = [threading.Thread(target=fork, args=[100]) for _ in range(3)]
+for thread in threads:
+    thread.start()
+fork(100)
+for thread in threads:
+    thread.join()
+locked = threading.Thread(target=_threads._lock.acquire, daemon=True)
+locked.start()
+locked.join(timeout=10)
+print(locked.is_alive(), _threads._held)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_forks_from_several_threads_keep_to_their_own_hooks():
+    """The next fork's may be there as soon as the lock is released."""
+    done = run_python(FORKS_FROM_THREADS)
+    assert done.stdout.split("\n")[0] == "False []"
 
 
 INTERRUPT_OF_A_WAITING_FORK = """
@@ -399,6 +434,27 @@ def test_an_interrupt_waits_for_a_fork_that_waits(tmp_path):
     """Python would print and drop it, and fork while the compiler's lock is held."""
     done = run_python(INTERRUPT_OF_A_WAITING_FORK, NUMBA_CACHE_DIR=str(tmp_path))
     assert done.stdout.split() == ["True", "0", "True"]
+
+
+INTERRUPT_OF_A_CHILD = """
+import os, signal, time
+interrupt = lambda: signal.raise_signal(signal.SIGINT)
+os.register_at_fork(after_in_child=interrupt)  # runs before those of skmlp
+from skmlp import _threads
+arrived, child = False, os.fork()
+try:
+    time.sleep(5)
+except KeyboardInterrupt:
+    arrived = True
+if child == 0:
+    os._exit(arrived)
+print(arrived, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_an_interrupt_of_a_new_child_reaches_it_and_it_alone():
+    assert run_python(INTERRUPT_OF_A_CHILD).stdout.split() == ["False", "1"]
 
 
 INTERRUPT_OF_AN_IMPORT = """
