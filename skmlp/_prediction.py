@@ -1,8 +1,8 @@
 """Scores, probabilities and the loss of any number of rows, in blocks.
 
 Memory does not grow with the rows: one block a thread is all there is. Blocks go to as
-many threads as BLAS may use, and give the same numbers however many there are (as long
-as a block's products are too small for BLAS to use several itself).
+many threads as BLAS may use, each with one for its products: they give the same numbers
+however many there are.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ def map_blocks(function, kind, X, architecture, params):
         room = architecture.make_room(size, X, gather=False)
         values = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
         args = dense, csr, order, start, layout, params, room, code, values
-        if not call(flops, kernels().score, *args):
+        if not call(flops, kernels().score, *args, most=np.inf):
             raise ValueError(
                 f"The network's scores of rows {start} to {rows.stop - 1} are not "
                 f"finite in {X.dtype}: the features are too large for it. Scale them "

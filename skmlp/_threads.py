@@ -69,10 +69,10 @@ def _libraries():
     return found
 
 
-def call(flops, function, *args):
-    """function(*args), with one BLAS thread where its largest product takes few
-    `flops`, but so many that BLAS would take more."""
-    if not FEW_FLOPS < flops < MANY_FLOPS:
+def call(flops, function, *args, most=MANY_FLOPS):
+    """function(*args), with one BLAS thread where its largest product takes fewer than
+    `most` flops, but so many that BLAS would take more."""
+    if not FEW_FLOPS < flops < most:
         return function(*args)
     # An interrupt may come anywhere. What cuts one of the calls that give back short is
     # made good by the other; where there was nothing to give back, they do nothing.

@@ -60,10 +60,12 @@ def test_products_of_medium_size_get_one_thread(flops, inside):
 
 
 @pytest.mark.parametrize(
-    ("hidden", "batch_size", "inside"),
-    [((10,), 10, 2), ((10,), 900, 1), ((99,), 900, 2)],
+    ("hidden", "batch_size", "in_fit", "in_prediction"),
+    [((10,), 10, 2, 2), ((10,), 900, 1, 1), ((99,), 900, 2, 1)],
 )
-def test_fits_and_predictions_have_it_so(rng, monkeypatch, hidden, batch_size, inside):
+def test_fits_and_predictions_have_it_so(
+    rng, monkeypatch, hidden, batch_size, in_fit, in_prediction
+):
     seen, during = {"train": [], "score": []}, []
 
     def spy_on(name):
@@ -86,8 +88,8 @@ def test_fits_and_predictions_have_it_so(rng, monkeypatch, hidden, batch_size, i
     mlp.fit(X, y, X_val=X[:batch_size], y_val=y[:batch_size])
     # The loss of the validation data, what the scorer predicts (and then, as next to
     # nothing was learned, what is looked at to say so).
-    assert seen["train"] == [{inside}]
-    assert seen["score"][:2] == [{inside}] * 2
+    assert seen["train"] == [{in_fit}]
+    assert seen["score"][:2] == [{in_prediction}] * 2
     assert during == [{2}]  # code of the user's finds what the user set
 
 
@@ -532,6 +534,19 @@ def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(fitted, monkeyp
         with threadpool_limits(n_threads, user_api="blas"):
             results.append(mlp.predict_proba(X))
         assert len(seen) == n_threads
+    assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("n_rows", [1100, 2500])  # one block, and several
+def test_predictions_are_the_same_however_many_threads_blas_may_use(rng, n_rows):
+    """Which BLAS would share out else, rounding otherwise."""
+    X = rng.normal(size=(n_rows, 783))
+    mlp = plain((100,), max_iter=1, batch_size=32, random_state=0)
+    mlp.fit(X, np.arange(n_rows) % 10)
+    results = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            results.append(mlp.predict_proba(X))
     assert_array_equal(*results)
 
 
