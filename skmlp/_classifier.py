@@ -336,12 +336,18 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         state.pop("_checked_params", None)
         if isinstance(self.class_weight, dict):
             # As pairs: skops makes texts of the keys, and True of the text "False".
-            state["class_weight"] = [list(pair) for pair in self.class_weight.items()]
+            pairs = [list(pair) for pair in state.pop("class_weight").items()]
+            state["_class_weight"] = pairs
+        stored = state.get("_training_state")
+        if stored and not is_same_scoring(stored["scoring"], self.scoring):
+            # An old one is no longer needed, and perhaps cannot be stored.
+            state["_training_state"] = stored | {"scoring": "another"}
         return state
 
     def __setstate__(self, state):
-        if isinstance(state.get("class_weight"), list):
-            state = state | {"class_weight": dict(state["class_weight"])}
+        if "_class_weight" in state:
+            state = state | {"class_weight": dict(state["_class_weight"])}
+            del state["_class_weight"]
         stored = state.get("_training_state")
         if stored is not None and stored.get("format", 1) != FORMAT:
             raise ValueError(
@@ -354,9 +360,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if stored is not None:
             # Arrays arrive one by one; curves may be shared with the one copied from.
             vars(self).update(network_attributes(self._architecture, self._params))
-            for name in CURVES:
-                curve = getattr(self, f"{name}_")
-                setattr(self, f"{name}_", None if curve is None else list(curve))
+            self._own_curves()
 
     # -- training ----------------------------------------------------------------
 
@@ -525,9 +529,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if scorer is not None:
             y = self.classes_[watched.y]
 
-            def score(params):
-                fitted = twin(self)
-                vars(fitted).update(network_attributes(self._architecture, params))
+            def score(state):
+                fitted = self._copy_at(state.latest)
                 vars(fitted).pop("feature_names_in_", None)  # X is an array by now
                 return scorer(fitted, watched.X, y, watched.sample_weight)
 
@@ -630,19 +633,18 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         """Train, and become what the draft is then. An error leaves self as it was, an
         interrupt with the epochs that are complete."""
 
-        def attributes(params):
-            network = network_attributes(draft._architecture, params)
-            return lambda: fitted_attributes(draft) | network
+        def attributes(state):
+            return lambda: fitted_attributes(draft._copy_at(state))
 
         def end_epoch(state):
-            return callbacks.end_epoch(attributes(state.params))
+            return callbacks.end_epoch(attributes(state.latest))
 
         try:
             if callbacks is None or not callbacks.active:
                 train(task)
             else:
                 train(task, callbacks.begin_epoch, end_epoch)
-                callbacks.end(attributes(task.state.kept_params))
+                callbacks.end(attributes(task.state))
             self._become(draft, task.state)
         except KeyboardInterrupt:
             if task.state.n_new > 0:
@@ -652,29 +654,45 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             raise
 
     def _become(self, draft, state):
+        draft._set_state(state)
+        new = fitted_attributes(draft)
+        vars(self).update(new)  # all at once: other threads predict meanwhile
+        if "feature_names_in_" not in new:
+            vars(self).pop("feature_names_in_", None)
+
+    def _copy_at(self, state):
+        """This draft as it will be if the training ends with `state`: for code of the
+        user's, which may keep, copy or go on training it."""
+        fitted = twin(self)
+        fitted._own_curves()
+        fitted._set_state(state)
+        return fitted
+
+    def _own_curves(self):
+        for name in CURVES:
+            if (curve := getattr(self, f"{name}_", None)) is not None:
+                setattr(self, f"{name}_", list(curve))
+
+    def _set_state(self, state):
         best = state.best_params
-        vars(draft).update(network_attributes(draft._architecture, state.kept_params))
-        draft._training_state = {
-            **draft._training_state,
+        vars(self).update(network_attributes(self._architecture, state.kept_params))
+        self._training_state = {
+            **self._training_state,
             **{name: getattr(state, name) for name in STORED},
             "last_params": None if best is None else state.params,
             "restored": None if best is None else zlib.crc32(best),
             "scoring": self.scoring,
         }
-        draft.n_iter_ = state.n_iter
-        draft.best_iter_ = None if best is None else state.best_iter
-        draft.best_validation_score_ = None if best is None else state.best_score
-        draft.stop_reason_ = state.stop_reason
+        self.n_iter_ = state.n_iter
+        self.best_iter_ = None if best is None else state.best_iter
+        self.best_validation_score_ = None if best is None else state.best_score
+        self.stop_reason_ = state.stop_reason
         before = state.n_iter - state.n_new
         for name in CURVES:
             new = getattr(state, name)[: state.n_new]
-            old = getattr(draft, f"{name}_") if before else []
-            setattr(draft, f"{name}_", extended(old, before, new))
-        draft.loss_ = draft.loss_curve_[-1]
-        new = fitted_attributes(draft)
-        vars(self).update(new)  # all at once: other threads predict meanwhile
-        if "feature_names_in_" not in new:
-            vars(self).pop("feature_names_in_", None)
+            old = getattr(self, f"{name}_") if before else []
+            setattr(self, f"{name}_", extended(old, before, new))
+        self.loss_ = self.loss_curve_[-1]
 
     # -- prediction --------------------------------------------------------------
 

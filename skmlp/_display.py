@@ -1,5 +1,7 @@
 """LossCurveDisplay: the losses of fits, epoch by epoch, as a picture."""
 
+from copy import copy
+
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -137,9 +139,9 @@ class LossCurveDisplay:
                 f"{len(fitted)} estimators."
             )
         display = cls(
-            loss_curves=[mlp.loss_curve_ for mlp in fitted],
+            loss_curves=[copy(mlp.loss_curve_) for mlp in fitted],
             validation_loss_curves=[
-                getattr(mlp, "validation_loss_curve_", None) for mlp in fitted
+                copy(getattr(mlp, "validation_loss_curve_", None)) for mlp in fitted
             ],
             best_iters=[getattr(mlp, "best_iter_", None) for mlp in fitted],
             names=names,

@@ -65,13 +65,21 @@ class State:
     def kept_params(self):
         return self.params if self.best_params is None else self.best_params
 
+    @property
+    def latest(self):
+        """This state with its last weights kept, not those of the best epoch."""
+        latest = copy(self)
+        if self.best_params is not None:
+            latest.best_params, latest.watched = None, ""  # another count begins
+        return latest
+
 
 @dataclass
 class Validation:
     """Data that is looked at after each epoch.
 
     name : what a plateau is counted of; another name starts another count.
-    score : callable(params) -> float, higher is better, or None for minus the
+    score : callable(State) -> float, higher is better, or None for minus the
         data's mean cross-entropy.
     record : whether the loss curve is kept (not where it is the training data).
     """
@@ -306,7 +314,7 @@ def validate(task, state):
         )
         score = -loss
     if data.score is not None:
-        score = data.score(state.params)
+        score = data.score(state)
     return score, loss + task.penalty(state.params)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -167,6 +168,50 @@ def test_edited_weights_and_another_scorer_start_another_count(iris):
     mlp.fit(X, y, **data)
     assert mlp.best_iter_ > n_iter
     assert mlp.best_validation_score_ == max(mlp.validation_scores_[n_iter:])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, early_stopping):
+    X, y = iris
+    given = []
+
+    def keep(estimator, X, y):
+        given.append([estimator, copy.deepcopy(estimator), copy.copy(estimator)])
+        return -float(len(given))  # the first is the best
+
+    mlp = plain(
+        (6,), max_iter=2, batch_size=32, warm_start=True, random_state=0, scoring=keep,
+        early_stopping=early_stopping,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for _ in range(2):  # from the start, and on
+            mlp.fit(X, y, X_val=X[::3], y_val=y[::3])
+        whole = plain((6,), max_iter=4, batch_size=32, random_state=0).fit(X, y)
+        for n_iter, kept in enumerate(given, start=1):
+            for other in kept:
+                assert other.n_iter_ == n_iter
+                assert other.loss_curve_ == mlp.loss_curve_[:n_iter]
+                assert len(other.validation_scores_ or []) == n_iter - 1
+                other.set_params(scoring="loss", early_stopping=False)
+                other = pickle.loads(pickle.dumps(other))
+                if n_iter < 4:
+                    other.set_params(max_iter=4 - n_iter).fit(X, y)
+                assert_array_equal(other.coefs_[0], whole.coefs_[0])
+    assert len(given) == 4
+
+
+def test_an_old_scorer_need_not_be_stored(iris):
+    mlp = plain((3,), max_iter=2, scoring=lambda *_: 0.0, random_state=0).fit(*iris)
+    mlp.set_params(scoring="loss", warm_start=True)
+    other = pickle.loads(pickle.dumps(mlp))
+    assert_same_training(mlp.fit(*iris), other.fit(*iris))
+
+
+def test_a_class_weight_that_is_refused_can_be_copied():
+    for wrong in ([1, 2], [["a", 1.0]], "none"):
+        mlp = copy.deepcopy(plain(class_weight=wrong))
+        assert mlp.class_weight == pickle.loads(pickle.dumps(mlp)).class_weight == wrong
 
 
 def hundredfold(estimator, X, y):

@@ -112,6 +112,14 @@ def test_plot_can_be_called_again(iris):
     assert (len(first.lines), len(display.ax_.lines)) == (1, 1)
 
 
+def test_a_training_that_goes_on_leaves_what_was_drawn(iris):
+    mlp = plain((3,), max_iter=2, warm_start=True, random_state=0)
+    mlp.fit(*iris, X_val=iris[0], y_val=iris[1])
+    display = LossCurveDisplay.from_estimator(mlp)
+    mlp.fit(*iris, X_val=iris[0], y_val=iris[1])
+    assert len(display.loss_curves[0]) == len(display.validation_loss_curves[0]) == 2
+
+
 def test_epochs_are_whole_numbers_and_a_single_one_shows(iris):
     mlp = make(max_iter=1).fit(*iris)
     display = LossCurveDisplay.from_estimator(mlp)

@@ -2,10 +2,12 @@
 threads."""
 
 import os
+import pickle
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -121,6 +123,26 @@ def test_callbacks_get_what_they_ask_for(iris):
     ]
     assert scorer.data[0][0] is X
     assert_same_networks(mlp, make().fit(X, y))
+
+
+class Keeper(Recorder):
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.kept.append(pickle.loads(pickle.dumps(deepcopy(fitted_estimator))))
+
+
+@needs_callbacks
+def test_what_callbacks_get_can_be_stored_and_says_how_far_it_came(iris):
+    keeper = Keeper()
+    mlp = make(max_iter=2, warm_start=True).set_callbacks(keeper)
+    mlp.fit(*iris).fit(*iris)
+    assert [kept.n_iter_ for kept in keeper.kept] == [1, 2, 2, 3, 4, 4]
+    for kept in keeper.kept:
+        assert kept.loss_curve_ == mlp.loss_curve_[: kept.n_iter_]
+    assert_same_networks(keeper.kept[-1], mlp)
 
 
 @needs_callbacks
