@@ -92,13 +92,12 @@ def failure(task, names):
     if not state.n_new or len(task.class_weights) < 2:
         return None
     params = state.kept_params
-    penalty = task.penalty(params)
     first = chance + task.decay / 2 * first_squares(task)
     most = 10 * max(first, 0.1) if state.n_new > 5 else np.inf
-    if state.loss_curve[-1] - penalty < 0.5 * chance and state.loss_curve[-1] <= most:
+    if state.data_loss < 0.5 * chance and state.loss_curve[-1] <= most:
         return None  # the mean over the last epoch tells so much
     data_loss = data_loss_of(task, params)
-    loss = data_loss + penalty
+    loss = data_loss + task.penalty(params)
     exploded = loss > most
     if not exploded and data_loss < 0.5 * chance:
         return None

@@ -360,16 +360,16 @@ def train(
     rate, momentum, nesterov : of the step.
     decay : alpha / total_weight.
 
-    Returns the next row and what these rows add to the mean of J over the epoch, nan
-    where a parameter is no longer finite. With S the total weight of N rows s_i, a step
-    over B rows, of a batch size b, follows
+    Returns the next row and what these rows add to the mean over the epoch of J: of its
+    cross-entropy, and of its penalty, nan where a parameter is no longer finite. With S
+    the total weight of N rows s_i, a step over B rows, of a batch size b, follows
 
         (N / (b S)) sum_i s_i grad CE_i  +  (B / b) decay W
     """
     T = P.dtype.type
     N, n_weights = y.size, layout.starts[layout.codes.size]
     scale = N / (batch_size * total_weight)
-    loss = 0.0
+    loss, penalty = 0.0, 0.0
     while start < stop:
         first = start // batch_size * batch_size
         last = min(first + batch_size, N)
@@ -388,7 +388,7 @@ def train(
         start += B
         if start == last:
             share = (last - first) / batch_size
-            penalty = 0.5 * decay * (last - first) / N
+            factor = 0.5 * decay * (last - first) / N
             at = 0
             while at < P.size:
                 is_penalised = at < n_weights
@@ -397,9 +397,9 @@ def train(
                     P[at:end], G[at:end], V[at:end], T(rate), T(momentum),
                     T(share * decay if is_penalised else 0), nesterov,
                 )  # fmt: skip
-                loss += (penalty * squares if is_penalised else 0) + nothing
+                penalty += (factor * squares if is_penalised else 0) + nothing
                 at = end
-    return start, loss
+    return start, loss, penalty
 
 
 SCORES, PROBABILITIES, LOG_PROBABILITIES = range(3)

@@ -50,6 +50,7 @@ class State:
     weight_seen: float = 0.0  # of all samples, over all epochs
     rows_seen: int = 0  # their number
     rate_factor: float = 1.0  # of learning_rate="adaptive"
+    data_loss: float = np.nan  # of the last epoch, without the penalty
     loss_curve: list = field(default_factory=list)
     validation_loss_curve: list = field(default_factory=list)  # nan: not looked at
     validation_scores: list = field(default_factory=list)
@@ -194,10 +195,11 @@ def train(task, begin_epoch=None, end_epoch=None):
     while not is_finished(task):
         if begin_epoch is not None:
             begin_epoch()
-        loss = run_epoch(task, arrays)
-        if not math.isfinite(loss):
+        data_loss, penalty = run_epoch(task, arrays)
+        if not math.isfinite(data_loss + penalty):
             raise diverged(task)
-        advance(task, loss, arrays.params.copy(), arrays.velocity.copy())
+        params, velocity = arrays.params.copy(), arrays.velocity.copy()
+        advance(task, data_loss, penalty, params, velocity)
         if task.verbose:
             print_line(task)
         if end_epoch is not None and end_epoch(task.state):
@@ -260,12 +262,12 @@ class Arrays:
 
 
 def run_epoch(task, arrays):
-    """One pass over the training set; returns the mean of J, or nan where a parameter
-    is no longer finite."""
+    """One pass over the training set; returns the mean of J's two parts, the second nan
+    where a parameter is no longer finite."""
     arrays.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
-    rate, start, loss = task.rate, 0, 0.0
+    rate, start, data_loss, penalty = task.rate, 0, 0.0, 0.0
     while start < arrays.n_rows:
-        start, part = call(
+        start, *parts = call(
             arrays.flops, kernels().train,
             arrays.X, arrays.csr, arrays.y, arrays.weight, arrays.order,
             start, min(start + arrays.rows_a_call, arrays.n_rows),
@@ -274,22 +276,22 @@ def run_epoch(task, arrays):
             arrays.room, float(rate), float(task.momentum),
             bool(task.nesterovs_momentum), task.decay, task.total_weight,
         )  # fmt: skip
-        loss += part
-    return loss
+        data_loss, penalty = data_loss + parts[0], penalty + parts[1]
+    return data_loss, penalty
 
 
-def advance(task, loss, params, velocity):
+def advance(task, data_loss, penalty, params, velocity):
     """Replace the task's state by that after one more epoch: look at the validation
     data, watch for a plateau."""
-    old = task.state
+    old, loss = task.state, data_loss + penalty
     old.loss_curve.append(loss)
     state = copy(old)
+    state.data_loss = data_loss
     state.params, state.velocity = params, velocity
     state.n_iter, state.n_new = old.n_iter + 1, old.n_new + 1
     state.weight_seen = old.weight_seen + task.total_weight
     state.rows_seen = old.rows_seen + task.X.shape[0]
     if not old.has_left_plateau and task.early_stopping:
-        data_loss = loss - task.penalty(params)
         state.has_left_plateau = data_loss <= 0.95 * task.chance_loss
     score, validation_loss = validate(task, state)
     recorded = task.validation is not None and task.validation.record

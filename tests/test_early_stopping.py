@@ -156,6 +156,21 @@ def test_warns_only_where_early_stopping_never_stopped(split):
     make().fit(X, y, X_val=X_val, y_val=y_val)  # warnings are errors
 
 
+@pytest.mark.parametrize("seed", range(0, 20, 2))
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_plateau_is_left_by_the_loss_without_its_penalty(iris, seed):
+    """However much the weights, and so the penalty, change within an epoch."""
+    X, y = StandardScaler().fit_transform(iris[0]), iris[1]
+    params = {"alpha": 20, "batch_size": None, "random_state": seed}
+    whole = plain((6,), max_iter=6, early_stopping=True, validation_fraction=None)
+    whole.set_params(**params).fit(X, y)
+    step, losses = plain((6,), max_iter=1, warm_start=True, **params), []
+    for _ in range(5):  # the loss an epoch reports is of the weights before
+        losses.append(log_loss(y, step.fit(X, y).predict_proba(X)))
+    has_left = whole._training_state["has_left_plateau"]
+    assert has_left == (min(losses) <= 0.95 * np.log(3))
+
+
 def test_in_a_pipeline_that_transforms_x_val(split):
     X, y, X_val, y_val = split
     with sklearn.config_context(enable_metadata_routing=True):

@@ -87,11 +87,12 @@ def test_whole_objective(
     s = s if weighted else np.ones(len(y))
     arrays = Arrays(task)
     assert (arrays.part_size < len(y)) == in_parts
-    loss = run_epoch(task, arrays)
+    data_loss, penalty = run_epoch(task, arrays)
     args = architecture, state.params, X, y, s, 0.7
     slopes = central_differences(lambda: objective(*args), state.params)
     assert_allclose(state.params - arrays.params, slopes, rtol=1e-6, atol=1e-8)
-    assert_allclose(loss, objective(*args), rtol=1e-13)
+    assert_allclose(data_loss, objective(*args[:-1], 0.0), rtol=1e-13)
+    assert_allclose(data_loss + penalty, objective(*args), rtol=1e-13)
 
 
 TINY = 2.0**-400  # a rate that moves nothing, and rounds nothing
@@ -104,7 +105,7 @@ def sum_of_steps(architecture, X, y, s, batch_size, state):
         alpha=0.7, learning_rate_init=TINY, momentum=1.0, shuffle=True,
     )  # fmt: skip
     arrays = Arrays(task)
-    loss = run_epoch(task, arrays)
+    loss = sum(run_epoch(task, arrays))
     np.testing.assert_array_equal(arrays.params, state.params)
     return -arrays.velocity / TINY, loss
 
