@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -431,7 +432,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)  # validates in the first call
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch, going on where the last call ended.
 
@@ -463,19 +464,21 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             As in ``fit``; also with ``early_stopping=True``, with
             ``class_weight="balanced"``, and without `classes` in the first call.
         """
+        fitted = hasattr(self, "coefs_")
         params = [getattr(self, name) for name in self._parameter_constraints]
         checked = vars(self).get("_checked_params", ())
         if len(checked) != len(params) or any(map(operator.is_not, params, checked)):
-            # scikit-learn does so in the first call alone; in each it takes too long.
-            self._validate_params()
+            # In each call it takes too long.
+            if fitted and not get_config()["skip_parameter_validation"]:
+                self._validate_params()
             check_numbers(self)
         self._check_partial_fit(classes)
-        draft, continuing = twin(self), hasattr(self, "coefs_")
+        draft = twin(self)
         data = check_training_data(
-            draft, X, y, sample_weight, reset=not continuing, classes=classes
+            draft, X, y, sample_weight, reset=not fitted, classes=classes
         )
         with undrawn_on_error(self):
-            state = draft._start_state(data.X.dtype, continuing)
+            state = draft._start_state(data.X.dtype, continuing=fitted)
             task = draft._make_task(data, None, state, 1)
             if task.learning_rate == "cosine":  # how far it would fall is not known
                 task.learning_rate = "constant"

@@ -4,14 +4,14 @@ import hashlib
 import inspect
 import math
 from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -62,17 +62,24 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
     counted = np.flatnonzero(data.sample_weight)
     if len(counted) == 0:
         raise ValueError("sample_weight is zero for every sample.")
-    total = float(data.sample_weight.sum())
-    if not SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
-        raise ValueError(
-            "The weights of the samples (sample_weight times class_weight="
-            f"{estimator.class_weight!r}) add up to {total}, but expected a number "
-            f"from {SMALLEST_TOTAL} to {LARGEST_TOTAL}."
-        )
+    check_total(
+        data.sample_weight,
+        "The weights of the samples (sample_weight times class_weight="
+        f"{estimator.class_weight!r})",
+    )
     return data if len(counted) == len(codes) else data.rows(counted)
 
 
 SMALLEST_TOTAL, LARGEST_TOTAL = 1e-300, 1e300
+
+
+def check_total(weight, name):
+    total = float(weight.sum())
+    if not SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
+        raise ValueError(
+            f"{name} add up to {total}, but expected a number from {SMALLEST_TOTAL} to "
+            f"{LARGEST_TOTAL}."
+        )
 
 
 def known_classes(classes):
@@ -86,6 +93,7 @@ def fitted_dtype(estimator):
     return np.dtype(estimator._training_state["dtype"])
 
 
+@quietly
 def check_rows(estimator, X):
     """X as the fitted estimator predicts it."""
     how = {"accept_sparse": "csr", "dtype": fitted_dtype(estimator), "order": "C"}
@@ -166,11 +174,12 @@ def weigh_classes(estimator, codes, sample_weight):
         weights = np.zeros(len(totals))
         weights[occurring] = totals.sum() / occurring.sum() / totals[occurring]  # (K,)
     else:
-        unknown = [label for label in class_weight if label not in classes.tolist()]
+        weights, known = np.ones(len(classes)), list(classes)  # dates stay dates
+        unknown = [label for label in class_weight if label not in known]
         if unknown:
             raise ValueError(
                 f"class_weight={class_weight!r} has the labels {unknown}, which are "
-                f"not among the classes_ of the classifier: {classes.tolist()}."
+                f"not among the classes_ of the classifier: {shown(classes)}."
             )
         for label, weight in class_weight.items():
             if not isinstance(weight, Real) or not 0 <= weight < np.inf:
@@ -178,7 +187,7 @@ def weigh_classes(estimator, codes, sample_weight):
                     f"class_weight={class_weight!r} has the weight {weight!r} for the "
                     f"class {label!r}, but expected a finite number >= 0."
                 )
-        weights = np.array([float(class_weight.get(k, 1)) for k in classes.tolist()])
+            weights[known.index(label)] = weight
     own = weights[codes]
     return own if sample_weight is None else own * sample_weight
 
@@ -209,6 +218,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
             sample_weight_val = check_weight(sample_weight_val, X_val)
         if not sample_weight_val.any():
             raise ValueError("sample_weight_val is zero for every sample.")
+        check_total(sample_weight_val, "The weights in sample_weight_val")
     return Data(X_val, encode(y_val, estimator.classes_, "y_val"), sample_weight_val)
 
 
@@ -319,14 +329,14 @@ def told_of(names):
 @contextmanager
 def undrawn_on_error(estimator):
     """Let a fit that fails draw nothing from a generator that is the user's. (One that
-    is interrupted, and keeps what is trained so far, has drawn.)"""
-    generator, stored = None, vars(estimator).get("_training_state")
-    if not isinstance(estimator.random_state, Integral):
-        generator = check_random_state(estimator.random_state)
-        before = generator.get_state(legacy=False)
+    is interrupted, and keeps what is trained so far, has drawn; and NumPy's global
+    one is not set back, as others draw from it meanwhile.)"""
+    generator, stored = estimator.random_state, vars(estimator).get("_training_state")
+    is_own = isinstance(generator, np.random.RandomState)
+    before = generator.get_state(legacy=False) if is_own else None
     try:
         yield
     except BaseException:
-        if generator is not None and vars(estimator).get("_training_state") is stored:
+        if is_own and vars(estimator).get("_training_state") is stored:
             generator.set_state(before)
         raise

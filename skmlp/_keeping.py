@@ -1,6 +1,5 @@
 """What was compiled, kept for the next process."""
 
-import pickle
 import warnings
 from functools import cache
 
@@ -21,7 +20,7 @@ def kept(**how):
         def call(*args):
             try:
                 return call.compiled(*args)
-            except (EOFError, OSError, TypeError, ValueError, pickle.UnpicklingError):
+            except Exception:  # what is damaged may raise any
                 if call.compiled is plain:
                     raise
                 call.compiled = plain  # what was kept cannot be read: nothing ran yet

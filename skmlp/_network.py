@@ -182,5 +182,5 @@ def as_rows(X):
     (data, indices, indptr))."""
     if isinstance(X, np.ndarray):
         return read_only(X), None
-    indices, indptr = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64)
-    return None, (read_only(X.data), read_only(indices), read_only(indptr))
+    arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
+    return None, tuple(read_only(np.ascontiguousarray(*array)) for array in arrays)

@@ -40,6 +40,18 @@ def test_a_dict_of_strings(uneven):
     assert_same(a, make(class_weight={0: 1, 1: 2, 2: 3}).fit(X, y))
 
 
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_a_dict_of_dates(uneven, unit):
+    X, y = uneven
+    dates = np.array(["2024-01-01", "2025-01-01", "2026-01-01"], f"M8[{unit}]")
+    weights = dict(zip(dates, (1, 2, 3), strict=True))
+    a = make(class_weight=weights).fit(X, dates[y])
+    assert_same(a, make(class_weight={0: 1, 1: 2, 2: 3}).fit(X, y))
+    wrong = {dates[0] - dates.dtype.type(1, unit).astype("m8"): 1}
+    with pytest.raises(ValueError, match="2024-01-01"):
+        make(class_weight=wrong).fit(X, dates[y])
+
+
 def test_balanced_gives_each_class_the_same_total(uneven):
     X, y = uneven  # 50, 30 and 10 samples
     a = make(class_weight="balanced").fit(X, y)

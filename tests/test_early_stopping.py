@@ -201,6 +201,10 @@ def test_bad_validation_data_are_refused(split):
             {"X_val": X_val, "y_val": y_val, "sample_weight_val": 0 * y_val},
             "(?i)zero",
         ),
+        (
+            {"X_val": X_val, "y_val": y_val, "sample_weight_val": 1e307 + y_val},
+            "sample_weight_val add up to inf",
+        ),
         ({"X_val": X_val * np.nan, "y_val": y_val}, "NaN"),
     ]:
         with pytest.raises(ValueError, match=said):

@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix
 from settings import plain
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
+
+from skmlp import MomentumMLPClassifier
 
 
 def make(**params):
@@ -262,6 +265,56 @@ def test_a_failed_fit_leaves_the_estimator_as_it_was(iris, fails):
     assert after.keys() == before.keys()
     assert all(after[name] is before[name] for name in before)
     assert_array_equal(mlp.predict_proba(X), expected)
+
+
+def test_a_failed_fit_draws_nothing_from_the_users_generator(iris):
+    generator = np.random.RandomState(0)
+    before = generator.get_state()
+    bad = make(activation="relu", learning_rate_init=1e30, random_state=generator)
+    with pytest.raises(ValueError, match="diverged"):
+        bad.fit(*iris)
+    np.testing.assert_equal(generator.get_state(), before)
+
+
+def test_a_failed_fit_takes_no_global_draw_of_others_back(iris):
+    def draw_and_fail(*args):
+        drawn.append(np.random.rand())
+        raise RuntimeError("this scorer fails")
+
+    drawn = []
+    mlp = make(scoring=draw_and_fail, random_state=None)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="this scorer fails"):
+            mlp.fit(*iris, X_val=iris[0], y_val=iris[1])
+    assert drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+def test_rows_too_large_for_float32_are_an_error_alone(iris, method):
+    X, y = iris
+    mlp = make(max_iter=1).fit(X.astype(np.float32), y)
+    args = (X * 1e300, y) if method == "score" else (X * 1e300,)
+    with pytest.raises(ValueError, match="too large for dtype"):
+        getattr(mlp, method)(*args)  # a warning would be another error
+
+
+def test_parameters_are_validated_where_scikit_learn_does(iris, monkeypatch):
+    calls, validate = [], MomentumMLPClassifier._validate_params
+    monkeypatch.setattr(
+        MomentumMLPClassifier,
+        "_validate_params",
+        lambda self: calls.append(1) or validate(self),
+    )
+    mlp = make(n_iter_no_change=5)
+    for _ in range(3):
+        mlp.partial_fit(*iris, classes=[0, 1, 2])
+    assert len(calls) == 1
+    mlp.set_params(n_iter_no_change=5.0)
+    with sklearn.config_context(skip_parameter_validation=True):
+        mlp.partial_fit(*iris)
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match="'n_iter_no_change' parameter"):
+        mlp.set_params(n_iter_no_change=6.0).partial_fit(*iris)
 
 
 def test_nothing_global_changes(iris):

@@ -100,6 +100,12 @@ def wide_indices(X):
     return csr_array((X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64)))
 
 
+def strided(X):
+    X = csr_array(X)
+    data, indices = X.data.repeat(2)[::2], X.indices.repeat(2)[::2]
+    return csr_matrix((data, indices, X.indptr))
+
+
 @needs_compiler
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_one_compilation_for_each_precision_and_storage(iris, dtype, tmp_path):
@@ -110,7 +116,7 @@ def test_one_compilation_for_each_precision_and_storage(iris, dtype, tmp_path):
     containers = [
         read_only, np.asfortranarray, swapped, pd.DataFrame, lambda X: X[::2],
         lambda X: np.load(tmp_path / "X.npy", mmap_mode="r"), lambda X: X[:, ::-1],
-        csr_array, csr_matrix, csc_array, coo_array, wide_indices,
+        csr_array, csr_matrix, csc_array, coo_array, wide_indices, strided,
     ]  # fmt: skip
     for i, container in enumerate(containers):
         rows = container(X)
@@ -180,6 +186,9 @@ def test_what_was_compiled_is_kept_and_gives_the_same_numbers(tmp_path):
     for path in kept:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
+    assert said_by(start(**environment)) == first
+    for path in tmp_path.rglob("*.nbi"):
+        path.write_bytes(b"cnumba\nnothing_of_this_name\n.")  # an AttributeError
     assert said_by(start(**environment)) == first
 
 
