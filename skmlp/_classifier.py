@@ -5,6 +5,7 @@ import pickle
 import warnings
 import zlib
 from contextlib import suppress
+from copy import copy
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import ClassVar
@@ -215,7 +216,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     best_validation_score_ : float or None
         With early stopping, the score of that epoch.
     stop_reason_ : str
-        "max_iter", "early_stopping", "callback" or "interrupted".
+        "max_iter", "early_stopping", "callback" or "interrupted". "" in what scorers
+        and callbacks get during a fit.
 
     See Also
     --------
@@ -340,8 +342,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             pairs = [list(pair) for pair in state.pop("class_weight").items()]
             state["_class_weight"] = pairs
         stored = state.get("_training_state")
-        if stored and not is_same_scoring(stored["scoring"], self.scoring):
-            # An old one is no longer needed, and perhaps cannot be stored.
+        if (
+            stored
+            and callable(stored["scoring"])
+            and not is_same_scoring(stored["scoring"], self.scoring)
+        ):  # it is no longer needed, and perhaps cannot be stored
             state["_training_state"] = stored | {"scoring": "another"}
         return state
 
@@ -432,7 +437,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
-    @_fit_context(prefer_skip_nested_validation=False)  # validates in the first call
+    # False: so that scikit-learn's setting is what the user set it to in here.
+    @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch, going on where the last call ended.
 
@@ -464,21 +470,20 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             As in ``fit``; also with ``early_stopping=True``, with
             ``class_weight="balanced"``, and without `classes` in the first call.
         """
-        fitted = hasattr(self, "coefs_")
         params = [getattr(self, name) for name in self._parameter_constraints]
         checked = vars(self).get("_checked_params", ())
         if len(checked) != len(params) or any(map(operator.is_not, params, checked)):
-            # In each call it takes too long.
-            if fitted and not get_config()["skip_parameter_validation"]:
+            # scikit-learn does so in the first call alone; in each it takes too long.
+            if not get_config()["skip_parameter_validation"]:
                 self._validate_params()
             check_numbers(self)
         self._check_partial_fit(classes)
-        draft = twin(self)
+        draft, continuing = twin(self), hasattr(self, "coefs_")
         data = check_training_data(
-            draft, X, y, sample_weight, reset=not fitted, classes=classes
+            draft, X, y, sample_weight, reset=not continuing, classes=classes
         )
         with undrawn_on_error(self):
-            state = draft._start_state(data.X.dtype, continuing=fitted)
+            state = draft._start_state(data.X.dtype, continuing)
             task = draft._make_task(data, None, state, 1)
             if task.learning_rate == "cosine":  # how far it would fall is not known
                 task.learning_rate = "constant"
@@ -664,9 +669,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             vars(self).pop("feature_names_in_", None)
 
     def _copy_at(self, state):
-        """This draft as it will be if the training ends with `state`: for code of the
-        user's, which may keep, copy or go on training it."""
-        fitted = twin(self)
+        """This draft as it would be had the training ended with `state`: for code of
+        the user's, which may keep, change, store or go on training it."""
+        fitted, state = twin(self), copy(state)
+        state.params, best = state.params.copy(), state.best_params
+        state.best_params = None if best is None else best.copy()
         fitted._own_curves()
         fitted._set_state(state)
         return fitted
@@ -693,8 +700,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         before = state.n_iter - state.n_new
         for name in CURVES:
             new = getattr(state, name)[: state.n_new]
-            old = getattr(self, f"{name}_") if before else []
-            setattr(self, f"{name}_", extended(old, before, new))
+            curve = getattr(self, f"{name}_") if before else None
+            if curve is not None:  # the list itself grows: a call costs what is new
+                curve[before:] = new or [np.nan] * state.n_new
+            elif new:
+                curve = [np.nan] * before + new if before else new
+            setattr(self, f"{name}_", curve)
         self.loss_ = self.loss_curve_[-1]
 
     # -- prediction --------------------------------------------------------------
@@ -819,16 +830,3 @@ def network_attributes(architecture, params):
         "n_outputs_": architecture.layer_sizes[-1],
         "out_activation_": "softmax",
     }
-
-
-def extended(curve, n_before, new):
-    """A curve of n_before entries with new ones behind; None as long as all are nan.
-
-    The list itself grows: a call costs what its epochs cost, however many came before.
-    """
-    if curve is None or not n_before:
-        if np.isnan(new).all():
-            return None
-        curve = [np.nan] * n_before
-    curve[n_before:] = new
-    return curve

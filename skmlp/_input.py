@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -174,20 +174,22 @@ def weigh_classes(estimator, codes, sample_weight):
         weights = np.zeros(len(totals))
         weights[occurring] = totals.sum() / occurring.sum() / totals[occurring]  # (K,)
     else:
-        weights, known = np.ones(len(classes)), list(classes)  # dates stay dates
-        unknown = [label for label in class_weight if label not in known]
+        known = classes.tolist(), list(classes)  # dates are of two kinds
+        place = {label: i for labels in known for i, label in enumerate(labels)}
+        unknown = [label for label in class_weight if label not in place]
         if unknown:
             raise ValueError(
                 f"class_weight={class_weight!r} has the labels {unknown}, which are "
                 f"not among the classes_ of the classifier: {shown(classes)}."
             )
+        weights = np.ones(len(classes))  # (K,)
         for label, weight in class_weight.items():
             if not isinstance(weight, Real) or not 0 <= weight < np.inf:
                 raise ValueError(
                     f"class_weight={class_weight!r} has the weight {weight!r} for the "
                     f"class {label!r}, but expected a finite number >= 0."
                 )
-            weights[known.index(label)] = weight
+            weights[place[label]] = weight
     own = weights[codes]
     return own if sample_weight is None else own * sample_weight
 
@@ -332,7 +334,9 @@ def undrawn_on_error(estimator):
     is interrupted, and keeps what is trained so far, has drawn; and NumPy's global
     one is not set back, as others draw from it meanwhile.)"""
     generator, stored = estimator.random_state, vars(estimator).get("_training_state")
-    is_own = isinstance(generator, np.random.RandomState)
+    is_own = isinstance(generator, np.random.RandomState) and (
+        generator is not check_random_state(None)
+    )
     before = generator.get_state(legacy=False) if is_own else None
     try:
         yield

@@ -2,7 +2,7 @@
 
 Memory does not grow with the rows: one block a thread is all there is. Blocks go to as
 many threads as BLAS may use, each with one for its products: they give the same numbers
-however many there are.
+however many there are (but where BLAS is of a kind that _threads leaves alone).
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -109,33 +109,41 @@ def _give_back():
 # BLAS's number, which takes a lock of BLAS's own, loads the kernels or compiles them,
 # forks wait. Ctrl-C waits with them: Python would drop it, and fork without the locks.
 
-_held: list = []  # what to call after a fork, the last first
+_held: list = []  # locks
+_handlers: list = []  # of SIGINT, while the main thread forks
 _interrupts: list = []  # the processes that were to get them
 
 
 def _before_fork():
-    held, handler = [], signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is threading.main_thread() and handler is not None:
+        _handlers.append(handler)
         signal.signal(signal.SIGINT, lambda *_: _interrupts.append(os.getpid()))
-        held.append(lambda: signal.signal(signal.SIGINT, handler))
     _lock.acquire()
-    _held.extend([*held, _lock.release])
+    _held.append(_lock)
     compiler = sys.modules.get("numba.core.compiler_lock")
     if lock := getattr(compiler, "global_compiler_lock", None):
         lock.acquire()
-        _held.append(lock.release)
+        _held.append(lock)
 
 
 def _after_fork():
     held = _held[::-1]
     _held.clear()  # while the lock is ours: then comes the next that forks
-    for give_back in held:
-        give_back()
-    arrived = os.getpid() in _interrupts
-    _interrupts.clear()
-    if arrived:
-        # Not at once: what is raised in here would be dropped, too.
-        threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+    for lock in held:
+        lock.release()
+    # A child of another thread may come while the main one waits: it is main there.
+    if (main := threading.main_thread()) is threading.current_thread():
+        if _handlers:
+            handler = _handlers.pop()
+            _handlers.clear()
+            signal.signal(signal.SIGINT, handler)
+        arrived = os.getpid() in _interrupts
+        _interrupts.clear()
+        if arrived:
+            # Not at once: what is raised in here would be dropped, too.
+            interrupt = signal.pthread_kill, [main.ident, signal.SIGINT]
+            threading.Timer(0.05, *interrupt).start()
 
 
 def _after_fork_in_child():

@@ -52,7 +52,7 @@ class State:
     rate_factor: float = 1.0  # of learning_rate="adaptive"
     data_loss: float = np.nan  # of the last epoch, without the penalty
     loss_curve: list = field(default_factory=list)
-    validation_loss_curve: list = field(default_factory=list)  # nan: not looked at
+    validation_loss_curve: list = field(default_factory=list)  # empty: not recorded
     validation_scores: list = field(default_factory=list)
     watched: str = ""  # what the next four are about
     best_score: float = -np.inf
@@ -293,15 +293,21 @@ def advance(task, data_loss, penalty, params, velocity):
     state.rows_seen = old.rows_seen + task.X.shape[0]
     if not old.has_left_plateau and task.early_stopping:
         state.has_left_plateau = data_loss <= 0.95 * task.chance_loss
-    score, validation_loss = validate(task, state)
-    recorded = task.validation is not None and task.validation.record
-    state.validation_loss_curve.append(validation_loss if recorded else np.nan)
-    state.validation_scores.append(score if recorded else np.nan)
+    is_recorded = task.validation is not None and task.validation.record
+    if is_recorded:
+        state.validation_loss_curve.append(np.nan)
+        state.validation_scores.append(np.nan)
     if state.watched != task.watched:
         state.watched, state.best_score, state.best_iter = task.watched, -np.inf, 0
         state.best_params, state.n_no_improvement = None, 0
-    if task.watched:
-        watch(task, state, score if task.early_stopping else -loss)
+    if task.watched and not task.early_stopping:
+        watch(task, state, -loss)
+    score, validation_loss = validate(task, state)
+    if is_recorded:
+        state.validation_loss_curve[-1] = validation_loss
+        state.validation_scores[-1] = score
+    if task.early_stopping:
+        watch(task, state, score)
     task.state = state
 
 

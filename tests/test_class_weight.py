@@ -47,6 +47,9 @@ def test_a_dict_of_dates(uneven, unit):
     weights = dict(zip(dates, (1, 2, 3), strict=True))
     a = make(class_weight=weights).fit(X, dates[y])
     assert_same(a, make(class_weight={0: 1, 1: 2, 2: 3}).fit(X, y))
+    if unit == "D":
+        weights = {date.item(): weight for date, weight in weights.items()}
+        assert_same(a, make(class_weight=weights).fit(X, dates[y]))
     wrong = {dates[0] - dates.dtype.type(1, unit).astype("m8"): 1}
     with pytest.raises(ValueError, match="2024-01-01"):
         make(class_weight=wrong).fit(X, dates[y])
@@ -94,6 +97,8 @@ def test_bad_class_weights_are_refused(uneven):
     X, y = uneven
     with pytest.raises(ValueError, match=r"class_weight=.* has the labels \[7\]"):
         make(class_weight={0: 1, 1: 1, 7: 3}).fit(X, y)
+    with pytest.raises(ValueError, match=r"has the labels \[\(0, 1\)\]"):
+        make(class_weight={(0, 1): 2}).fit(X, y)
     with pytest.raises(ValueError, match=r"class_weight=.*weight -2 for the class 1"):
         make(class_weight={0: 1, 1: -2, 2: 1}).fit(X, y)
     with pytest.raises(ValueError, match="Got 'even'"):

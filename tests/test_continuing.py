@@ -170,8 +170,15 @@ def test_edited_weights_and_another_scorer_start_another_count(iris):
     assert mlp.best_validation_score_ == max(mlp.validation_scores_[n_iter:])
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, early_stopping):
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"early_stopping": True},
+        {"learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1},
+    ],
+)
+def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, params):
     X, y = iris
     given = []
 
@@ -179,26 +186,71 @@ def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, early_stop
         given.append([estimator, copy.deepcopy(estimator), copy.copy(estimator)])
         return -float(len(given))  # the first is the best
 
-    mlp = plain(
-        (6,), max_iter=2, batch_size=32, warm_start=True, random_state=0, scoring=keep,
-        early_stopping=early_stopping,
-    )  # fmt: skip
+    common = {"batch_size": 32, "random_state": 0, **params}
+    mlp = plain((6,), max_iter=2, warm_start=True, scoring=keep, **common)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for _ in range(2):  # from the start, and on
             mlp.fit(X, y, X_val=X[::3], y_val=y[::3])
-        whole = plain((6,), max_iter=4, batch_size=32, random_state=0).fit(X, y)
+        whole = plain((6,), max_iter=4, **common | {"early_stopping": False})
+        whole.fit(X, y)
         for n_iter, kept in enumerate(given, start=1):
             for other in kept:
                 assert other.n_iter_ == n_iter
                 assert other.loss_curve_ == mlp.loss_curve_[:n_iter]
-                assert len(other.validation_scores_ or []) == n_iter - 1
+                *scores, last = other.validation_scores_
+                assert scores == mlp.validation_scores_[: n_iter - 1]
+                assert np.isnan(last)  # which is being made
                 other.set_params(scoring="loss", early_stopping=False)
                 other = pickle.loads(pickle.dumps(other))
                 if n_iter < 4:
-                    other.set_params(max_iter=4 - n_iter).fit(X, y)
+                    other.set_params(max_iter=4 - n_iter)
+                    other.fit(X, y, X_val=X, y_val=y)
+                    assert len(other.validation_scores_) == 4
                 assert_array_equal(other.coefs_[0], whole.coefs_[0])
     assert len(given) == 4
+
+
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+def test_what_a_scorer_gets_counts_anew(iris):
+    """Its best weights are those of an epoch that it has not got."""
+    X, y = iris
+    given = []
+
+    def keep(estimator, X, y):
+        given.append(copy.copy(estimator))
+        return -float(len(given))
+
+    mlp = plain((6,), max_iter=3, early_stopping=True, scoring=keep, random_state=0)
+    assert mlp.fit(X, y).best_iter_ == 1
+    other = given[2].set_params(warm_start=True)
+    assert other.best_iter_ is None
+    assert other.fit(X, y).best_iter_ == 4
+
+
+def test_a_scorer_that_changes_what_it_gets_leaves_the_training_alone(iris):
+    def spoil(estimator, X, y):
+        estimator.coefs_[0][:] = 0
+        estimator.loss_curve_.append(9.0)
+        return 0.0
+
+    params = {"max_iter": 3, "random_state": 0}
+    spoilt = plain((3,), scoring=spoil, **params)
+    spoilt.fit(*iris, X_val=iris[0], y_val=iris[1])
+    assert_array_equal(spoilt.coefs_[0], plain((3,), **params).fit(*iris).coefs_[0])
+    assert len(spoilt.loss_curve_) == 3
+
+
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+def test_another_scoring_between_changes_nothing_that_is_stored(iris):
+    mlp = plain(
+        (6,), max_iter=3, early_stopping=True, scoring="accuracy", warm_start=True,
+        random_state=0,
+    ).fit(*iris)  # fmt: skip
+    other = pickle.loads(pickle.dumps(mlp.set_params(scoring="loss")))
+    for one in (mlp, other):
+        one.set_params(scoring="accuracy").fit(*iris)
+    assert_same_training(mlp, other)
 
 
 def test_an_old_scorer_need_not_be_stored(iris):

@@ -146,6 +146,28 @@ def test_what_callbacks_get_can_be_stored_and_says_how_far_it_came(iris):
 
 
 @needs_callbacks
+@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+def test_with_early_stopping_callbacks_get_each_epochs_weights_and_in_the_end_the_best(
+    iris,
+):
+    scores, keeper = iter([1.0, 3.0, 2.0]), Keeper()
+    mlp = make(max_iter=3, early_stopping=True, scoring=StepScorer(scores))
+    mlp.set_callbacks(keeper).fit(*iris, X_val=iris[0], y_val=iris[1])
+    for n_iter, kept in enumerate(keeper.kept[:-1], start=1):
+        assert_same_networks(kept, make(max_iter=n_iter).fit(*iris))
+    assert mlp.best_iter_ == keeper.kept[-1].best_iter_ == 2
+    assert_same_networks(keeper.kept[-1], mlp)
+
+
+class StepScorer:
+    def __init__(self, scores):
+        self.scores = scores
+
+    def __call__(self, estimator, X, y):
+        return next(self.scores)
+
+
+@needs_callbacks
 def test_reconstruction_is_lazy(iris, monkeypatch):
     built = []
     original = _classifier.fitted_attributes

@@ -243,6 +243,7 @@ def run_python(script, *args, **environment):
         text=True,
         check=True,
         env=os.environ | environment,
+        timeout=250,
     )
 
 
@@ -444,12 +445,13 @@ interrupt = lambda: signal.raise_signal(signal.SIGINT)
 os.register_at_fork(after_in_child=interrupt)  # runs before those of skmlp
 from skmlp import _threads
 arrived, child = False, os.fork()
+start = time.monotonic()
 try:
-    time.sleep(5)
+    time.sleep(8 if child == 0 else 1)
 except KeyboardInterrupt:
     arrived = True
 if child == 0:
-    os._exit(arrived)
+    os._exit(arrived and time.monotonic() - start < 5)  # it ends the sleep
 print(arrived, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -457,6 +459,49 @@ print(arrived, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_an_interrupt_of_a_new_child_reaches_it_and_it_alone():
     assert run_python(INTERRUPT_OF_A_CHILD).stdout.split() == ["False", "1"]
+
+
+INTERRUPT_OF_A_THREADS_CHILD = """
+import os, signal, threading, time, warnings
+from skmlp import _threads
+warnings.simplefilter("ignore")  # forking beside threads
+held, release, codes = threading.Event(), threading.Event(), []
+
+def hold():
+    with _threads._lock:
+        held.set()
+        release.wait()
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            os._exit(0)
+        os._exit(1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+holder, forker = threading.Thread(target=hold), threading.Thread(target=fork)
+holder.start()
+held.wait()
+forker.start()
+time.sleep(0.5)  # it waits, then the main thread, too
+threading.Timer(0.5, release.set).start()
+handler, child = signal.getsignal(signal.SIGINT), os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+forker.join()
+print(codes, signal.getsignal(signal.SIGINT) is handler)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_an_interrupt_reaches_a_threads_child_forked_while_the_main_one_waits():
+    """Which has the main thread's hold on interrupts, and nobody to give it back."""
+    assert run_python(INTERRUPT_OF_A_THREADS_CHILD).stdout == "[0] True\n"
 
 
 INTERRUPT_OF_AN_IMPORT = """
