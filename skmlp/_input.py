@@ -59,14 +59,12 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
     data = Data(X, codes, weigh_classes(estimator, codes, sample_weight))
     if data.sample_weight is None:
         return data
+    weights = f"sample_weight times class_weight={estimator.class_weight!r}"
     counted = np.flatnonzero(data.sample_weight)
     if len(counted) == 0:
-        raise ValueError("sample_weight is zero for every sample.")
-    check_total(
-        data.sample_weight,
-        "The weights of the samples (sample_weight times class_weight="
-        f"{estimator.class_weight!r})",
-    )
+        name = "sample_weight" if estimator.class_weight is None else weights
+        raise ValueError(f"{name} is zero for every sample.")
+    check_total(data.sample_weight, weights)
     return data if len(counted) == len(codes) else data.rows(counted)
 
 
@@ -77,8 +75,8 @@ def check_total(weight, name):
     total = float(weight.sum())
     if not SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
         raise ValueError(
-            f"{name} add up to {total}, but expected a number from {SMALLEST_TOTAL} to "
-            f"{LARGEST_TOTAL}."
+            f"{name} adds up to {total}, but expected a number from {SMALLEST_TOTAL} "
+            f"to {LARGEST_TOTAL}."
         )
 
 
@@ -220,7 +218,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
             sample_weight_val = check_weight(sample_weight_val, X_val)
         if not sample_weight_val.any():
             raise ValueError("sample_weight_val is zero for every sample.")
-        check_total(sample_weight_val, "The weights in sample_weight_val")
+        check_total(sample_weight_val, "sample_weight_val")
     return Data(X_val, encode(y_val, estimator.classes_, "y_val"), sample_weight_val)
 
 
@@ -277,6 +275,8 @@ def check_scorer(estimator):
                 f"scoring={estimator.scoring!r} cannot score validation data whose "
                 f"y_val lacks the classes {lacking}: {error}"
             ) from error
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value.item()
         if not isinstance(value, Real):
             raise ValueError(
                 f"scoring={estimator.scoring!r} returned {value!r}, but expected a "

@@ -1,12 +1,18 @@
 """A network that learned nothing says so, with the cause and the way to go."""
 
+import re
 import warnings
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_iris,
+    load_wine,
+    make_classification,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import scale
@@ -83,6 +89,30 @@ def test_steps_that_are_too_large(iris):
     said = said_by(mlp, X, y)
     assert "steps were too large" in said
     assert "smaller learning_rate_init" in said
+
+
+def test_heavy_samples_take_too_large_steps():
+    """Wherever units are saturated, also if the loss is no longer bad."""
+    X, y = make_classification(
+        2000, 20, n_informative=10, weights=[0.98], flip_y=0, random_state=0
+    )
+    mlp = MomentumMLPClassifier(class_weight="balanced", random_state=0)
+    said = said_by(mlp, scale(X), y)
+    assert "saturated. Probably the steps were too large" in said
+    assert re.search(r"as it weighs: the heaviest 2\d(\.\d)? times the mean", said)
+    assert said_by(mlp.set_params(learning_rate_init=0.1), scale(X), y) == ""
+    few = np.where(np.arange(2000) < 10, 50.0, 1.0)  # heavy, and no harm done
+    mlp.set_params(class_weight=None)
+    assert said_by(mlp, scale(X), y, sample_weight=few) == ""
+
+
+@pytest.mark.parametrize("alpha", [0.75, 0])
+def test_many_layers_want_smaller_steps(digits, alpha):
+    X, y = digits[0] / 16, digits[1]
+    mlp = MomentumMLPClassifier((50,) * 4, alpha=alpha, random_state=0)
+    assert "too large for so many layers of sigmoids. Try 0.1" in said_by(mlp, X, y)
+    assert said_by(mlp.set_params(learning_rate_init=0.1), X, y) == ""
+    assert mlp.score(X, y) > 0.9
 
 
 def test_defaults_that_suit_another_activation():

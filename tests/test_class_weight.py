@@ -101,5 +101,7 @@ def test_bad_class_weights_are_refused(uneven):
         make(class_weight={(0, 1): 2}).fit(X, y)
     with pytest.raises(ValueError, match=r"class_weight=.*weight -2 for the class 1"):
         make(class_weight={0: 1, 1: -2, 2: 1}).fit(X, y)
+    with pytest.raises(ValueError, match=r"class_weight={.*} is zero for every"):
+        make(class_weight=dict.fromkeys(range(3), 0)).fit(X, y)
     with pytest.raises(ValueError, match="Got 'even'"):
         make(class_weight="even").fit(X, y)

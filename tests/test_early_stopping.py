@@ -60,8 +60,13 @@ def own_scorer(estimator, X, y):
     return accuracy_score(y, estimator.predict(X)) / 2
 
 
+def scorer_of_arrays(estimator, X, y):
+    return np.array(own_scorer(estimator, X, y))
+
+
 @pytest.mark.parametrize(
-    ("scoring", "factor"), [("accuracy", 1), (None, 1), (own_scorer, 0.5)]
+    ("scoring", "factor"),
+    [("accuracy", 1), (None, 1), (own_scorer, 0.5), (scorer_of_arrays, 0.5)],
 )
 def test_any_scorer_is_recorded(split, scoring, factor):
     X, y, X_val, y_val = split
@@ -203,7 +208,7 @@ def test_bad_validation_data_are_refused(split):
         ),
         (
             {"X_val": X_val, "y_val": y_val, "sample_weight_val": 1e307 + y_val},
-            "sample_weight_val add up to inf",
+            "sample_weight_val adds up to inf",
         ),
         ({"X_val": X_val * np.nan, "y_val": y_val}, "NaN"),
     ]:

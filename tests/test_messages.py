@@ -55,13 +55,13 @@ CASES = {
     ),
     "class weights too large": (
         lambda: make(class_weight={0: 1e307}).fit(X, Y, np.full(40, 1e2)),
-        "class_weight={0: 1e+307}) add up to inf",
+        "class_weight={0: 1e+307} adds up to inf",
     ),
     "weights too large": (
-        lambda: make().fit(X, Y, np.full(40, 1e308)), "add up to inf"
+        lambda: make().fit(X, Y, np.full(40, 1e308)), "adds up to inf"
     ),
     "weights too small": (
-        lambda: make().fit(X, Y, np.full(40, 1e-305)), "add up to 4e-304"
+        lambda: make().fit(X, Y, np.full(40, 1e-305)), "adds up to 4e-304"
     ),
     "scoring": (lambda: make(scoring="bogus").fit(X, Y), "'bogus'"),
     "a scorer of None": (
@@ -91,7 +91,7 @@ CASES = {
     ),
     "weights that add up to too much": (
         lambda: make().fit(X, Y, np.full(len(Y), 1e299)),
-        "add up to 4e+300, but expected a number from 1e-300 to 1e+300",
+        "adds up to 4e+300, but expected a number from 1e-300 to 1e+300",
     ),
     "scores that overflow": (
         lambda: make(activation="relu").fit(X, Y).predict(np.sign(X) * 1.7e308),
