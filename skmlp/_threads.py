@@ -5,8 +5,9 @@ brings: they wait for work by turning, at the cost of whatever else runs, and a 
 times as long where processes have fewer processors than threads. So such products get
 one thread. Its number of threads is the process's own: it is changed around a compiled
 call alone, where no code of the user's runs, and by the first thread that comes; the
-last that leaves gives it back. (Other kinds of BLAS decide well by themselves.) A limit
-that another thread sets meanwhile, through threadpoolctl, and keeps longer, is lost.
+last that leaves gives it back. (Other kinds of BLAS decide well by themselves.) Larger
+products of other threads have one thread meanwhile, and so perhaps another last bit.
+A limit that another thread sets meanwhile, by threadpoolctl, and keeps longer, is lost.
 """
 
 import os
