@@ -65,7 +65,8 @@ def test_a_label_is_accepted_where_it_is_equal_to_a_known_one(
         else:
             make().partial_fit(X, y, classes=classes).partial_fit(X, other)
 
-    fits = fits and given_ != "object int"
+    # scikit-learn takes no numbers in an object array for y; y_val is ours.
+    fits = fits and (given_ != "object int" or how == "y_val")
     if fits:
         use()
     else:
