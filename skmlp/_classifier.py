@@ -5,7 +5,6 @@ import pickle
 import warnings
 import zlib
 from contextlib import suppress
-from copy import copy
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import ClassVar
@@ -671,11 +670,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     def _copy_at(self, state):
         """This draft as it would be had the training ended with `state`: for code of
         the user's, which may keep, change, store or go on training it."""
-        fitted, state = twin(self), copy(state)
-        state.params, best = state.params.copy(), state.best_params
-        state.best_params = None if best is None else best.copy()
+        fitted = twin(self)
         fitted._own_curves()
         fitted._set_state(state)
+        params = state.kept_params.copy()
+        vars(fitted).update(network_attributes(self._architecture, params))
         return fitted
 
     def _own_curves(self):

@@ -59,25 +59,27 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
     data = Data(X, codes, weigh_classes(estimator, codes, sample_weight))
     if data.sample_weight is None:
         return data
-    weights = f"sample_weight times class_weight={estimator.class_weight!r}"
+    check_total(data.sample_weight, "sample_weight", estimator.class_weight)
     counted = np.flatnonzero(data.sample_weight)
-    if len(counted) == 0:
-        name = "sample_weight" if estimator.class_weight is None else weights
-        raise ValueError(f"{name} is zero for every sample.")
-    check_total(data.sample_weight, weights)
     return data if len(counted) == len(codes) else data.rows(counted)
 
 
 SMALLEST_TOTAL, LARGEST_TOTAL = 1e-300, 1e300
 
 
-def check_total(weight, name):
+def check_total(weight, name, class_weight=None):
+    """Refuse weights whose total cannot be divided by."""
     total = float(weight.sum())
-    if not SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
-        raise ValueError(
-            f"{name} adds up to {total}, but expected a number from {SMALLEST_TOTAL} "
-            f"to {LARGEST_TOTAL}."
-        )
+    if SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
+        return
+    if class_weight is not None:
+        name = f"{name} times class_weight={class_weight!r}"
+    if not weight.any():
+        raise ValueError(f"{name} is zero for every sample.")
+    raise ValueError(
+        f"{name} adds up to {total}, but expected a number from {SMALLEST_TOTAL} to "
+        f"{LARGEST_TOTAL}."
+    )
 
 
 def known_classes(classes):
@@ -220,8 +222,6 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
     if sample_weight_val is not None:
         with told_of("sample_weight_val"):
             sample_weight_val = check_weight(sample_weight_val, X_val)
-        if not sample_weight_val.any():
-            raise ValueError("sample_weight_val is zero for every sample.")
         check_total(sample_weight_val, "sample_weight_val")
     return Data(X_val, encode(y_val, estimator.classes_, "y_val"), sample_weight_val)
 

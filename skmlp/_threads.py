@@ -133,18 +133,19 @@ def _after_fork():
     _held.clear()  # while the lock is ours: then comes the next that forks
     for lock in held:
         lock.release()
-    # A child of another thread may come while the main one waits: it is main there.
-    if (main := threading.main_thread()) is threading.current_thread():
-        if _handlers:
-            handler = _handlers.pop()
-            _handlers.clear()
-            signal.signal(signal.SIGINT, handler)
-        arrived = os.getpid() in _interrupts
-        _interrupts.clear()
-        if arrived:
-            # Not at once: what is raised in here would be dropped, too.
-            interrupt = signal.pthread_kill, [main.ident, signal.SIGINT]
-            threading.Timer(0.05, *interrupt).start()
+    # (In a child forked by another thread while the main one waits, that is the main.)
+    if (main := threading.main_thread()) is not threading.current_thread():
+        return
+    if _handlers:
+        handler = _handlers.pop()
+        _handlers.clear()
+        signal.signal(signal.SIGINT, handler)
+    arrived = os.getpid() in _interrupts
+    _interrupts.clear()
+    if arrived:
+        # Not at once: what is raised in here would be dropped, too.
+        interrupt = signal.pthread_kill, [main.ident, signal.SIGINT]
+        threading.Timer(0.05, *interrupt).start()
 
 
 def _after_fork_in_child():

@@ -267,7 +267,7 @@ def run_epoch(task, arrays):
     arrays.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
     rate, start, data_loss, penalty = task.rate, 0, 0.0, 0.0
     while start < arrays.n_rows:
-        start, *parts = call(
+        start, of_data, of_weights = call(
             arrays.flops, kernels().train,
             arrays.X, arrays.csr, arrays.y, arrays.weight, arrays.order,
             start, min(start + arrays.rows_a_call, arrays.n_rows),
@@ -276,7 +276,7 @@ def run_epoch(task, arrays):
             arrays.room, float(rate), float(task.momentum),
             bool(task.nesterovs_momentum), task.decay, task.total_weight,
         )  # fmt: skip
-        data_loss, penalty = data_loss + parts[0], penalty + parts[1]
+        data_loss, penalty = data_loss + of_data, penalty + of_weights
     return data_loss, penalty
 
 
