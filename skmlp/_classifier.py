@@ -1,56 +1,56 @@
 """MomentumMLPClassifier: translates between scikit-learn and a training task."""
 
-import operator
-import pickle
 import warnings
-import zlib
-from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._advice import advice, stacklevel
+from ._advice import advice
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._input import (
-    check_numbers,
     check_rows,
     check_scorer,
     check_training_data,
     check_validation_data,
-    fingerprint,
     keep_out,
     known_classes,
-    undrawn_on_error,
 )
 from ._network import ACTIVATIONS, architecture_of
-from ._prediction import map_blocks
-from ._training import State, Task, Validation, is_finished, train
+from ._prediction import Network, is_centred, map_blocks
+from ._scaling import Statistics, measure, update
+from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
+from ._stacklevel import stacklevel
+from ._training import State, Task, Validation, train
 
-AUTO_BATCH = 32
 MOST_WEIGHTS = 10**10  # 80 GB, of which a training needs seven times as much
-FORMAT = 2  # of what is stored; 0.1.0 had 1 and did not say so
-# What a State holds beyond the public attributes: plain arrays, numbers, strings.
+FORMAT = 3  # of what is stored: 0.3.0's
+# What a State holds beyond the public attributes: plain arrays and numbers.
 STORED = (
     "velocity",
     "seed",
+    "n_iter",
     "weight_seen",
     "rows_seen",
     "rate_factor",
-    "watched",
     "best_score",
-    "best_iter",
     "n_no_improvement",
     "has_left_plateau",
+    "alpha_weight",
+    "statistics",
 )
 CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+COUNT = Interval(Integral, 1, None, closed="left")
+AUTO = StrOptions({"auto"})
 
 
 class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -245,35 +245,26 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "hidden_layer_sizes": [
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions({"identity", "logistic"})],
-        "init_scale": [Interval(Real, 0, 100, closed="right")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            None,
-        ],
+        "standardize": ["boolean"],
+        "init_scale": [AUTO, Interval(Real, 0, 100, closed="right")],
+        "alpha": [NOT_NEGATIVE],
+        "batch_size": [AUTO, COUNT, None],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
+        "learning_rate_init": [AUTO, POSITIVE],
+        "power_t": [NOT_NEGATIVE],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [COUNT],
         "shuffle": ["boolean"],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "early_stopping": ["boolean"],
         "scoring": [str, callable, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
+        "tol": [NOT_NEGATIVE],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -285,11 +276,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         activation="logistic",
         *,
         output_activation="identity",
-        init_scale=5.0,
+        standardize=True,
+        init_scale="auto",
         alpha=0.75,
         batch_size="auto",
         learning_rate="cosine",
-        learning_rate_init=1.0,
+        learning_rate_init="auto",
         power_t=0.5,
         momentum=0.9,
         nesterovs_momentum=True,
@@ -308,6 +300,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.output_activation = output_activation
+        self.standardize = standardize
         self.init_scale = init_scale
         self.alpha = alpha
         self.batch_size = batch_size
@@ -333,39 +326,16 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         tags.input_tags.sparse = True
         return tags
 
-    def __getstate__(self):
-        state = super().__getstate__().copy()
-        state.pop("_checked_params", None)
-        if isinstance(self.class_weight, dict):
-            # As pairs: skops makes texts of the keys, and True of the text "False".
-            pairs = [list(pair) for pair in state.pop("class_weight").items()]
-            state["_class_weight"] = pairs
-        stored = state.get("_training_state")
-        if (
-            stored
-            and callable(stored["scoring"])
-            and not is_same_scoring(stored["scoring"], self.scoring)
-        ):  # it is no longer needed, and perhaps cannot be stored
-            state["_training_state"] = stored | {"scoring": "another"}
-        return state
-
     def __setstate__(self, state):
-        if "_class_weight" in state:
-            state = state | {"class_weight": dict(state["_class_weight"])}
-            del state["_class_weight"]
         stored = state.get("_training_state")
         if stored is not None and stored.get("format", 1) != FORMAT:
             raise ValueError(
                 "This MomentumMLPClassifier was saved by another version of skmlp (in "
                 f"format {stored.get('format', 1)!r}; this version reads {FORMAT}). "
                 "Fit it again, or load it with the version that saved it (format 1: "
-                "0.1.0)."
+                "0.1.0, format 2: 0.2.0)."
             )
         super().__setstate__(state)
-        if stored is not None:
-            # Arrays arrive one by one; curves may be shared with the one copied from.
-            vars(self).update(network_attributes(self._architecture, self._params))
-            self._own_curves()
 
     # -- training ----------------------------------------------------------------
 
@@ -419,19 +389,27 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             predict, and go on with `warm_start`.
         """
         callbacks = EpochCallbacks(self, self.max_iter, X, y, sample_weight)
-        check_numbers(self)
         check_scorer(self)
         draft, continuing = twin(self), self.warm_start and hasattr(self, "coefs_")
         data = check_training_data(draft, X, y, sample_weight, reset=not continuing)
         given = check_validation_data(
             draft, X_val, y_val, sample_weight_val, data.X.dtype
         )
-        with undrawn_on_error(self):
-            state = draft._start_state(data.X.dtype, continuing)
-            task = draft._make_task(data, given, state, self.max_iter)
-            del state  # of which the task has the only one, and lets it go
-            self._train(draft, task, callbacks)
-        said = advice(task, self)
+        architecture = draft._architecture_now()
+        if continuing:
+            state = draft._stored_state(architecture)
+        else:
+            state = draft._first_state(architecture, data.X.dtype)
+        data, validation = draft._monitored(data, given, state.seed)
+        if self.standardize and not continuing:
+            state.statistics = measure(data.X, data.sample_weight)
+        state.alpha_weight = data.effective_weight
+        task = draft._make_task(
+            architecture, data, validation, state, self.max_iter, self.learning_rate
+        )
+        del state  # of which the task has the only one, and lets it go
+        self._train(draft, task, callbacks)
+        said = advice(task)
         if said is not None:
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
@@ -469,26 +447,27 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             As in ``fit``; also with ``early_stopping=True``, with
             ``class_weight="balanced"``, and without `classes` in the first call.
         """
-        params = [getattr(self, name) for name in self._parameter_constraints]
-        checked = vars(self).get("_checked_params", ())
-        if len(checked) != len(params) or any(map(operator.is_not, params, checked)):
-            # scikit-learn does so in the first call alone; in each it takes too long.
-            if not get_config()["skip_parameter_validation"]:
-                self._validate_params()
-            check_numbers(self)
         self._check_partial_fit(classes)
         draft, continuing = twin(self), hasattr(self, "coefs_")
         data = check_training_data(
             draft, X, y, sample_weight, reset=not continuing, classes=classes
         )
-        with undrawn_on_error(self):
-            state = draft._start_state(data.X.dtype, continuing)
-            task = draft._make_task(data, None, state, 1)
-            if task.learning_rate == "cosine":  # how far it would fall is not known
-                task.learning_rate = "constant"
-            del state
-            self._train(draft, task)
-        self._checked_params = params
+        architecture = draft._architecture_now()
+        if continuing:
+            state = draft._stored_state(architecture)
+        else:
+            state = draft._first_state(architecture, data.X.dtype)
+        if state.statistics is not None:
+            state.statistics = update(state.statistics, data.X, data.sample_weight)
+        elif self.standardize and not continuing:
+            state.statistics = measure(data.X, data.sample_weight)
+        state.alpha_weight += data.effective_weight
+        schedule = self.learning_rate
+        if schedule == "cosine":  # how far it would fall is not known
+            schedule = "constant"
+        task = draft._make_task(architecture, data, None, state, 1, schedule)
+        del state
+        self._train(draft, task)
         return self
 
     def _check_partial_fit(self, classes):
@@ -517,44 +496,33 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"partial_fit, which was {self.classes_!r}."
             )
 
-    def _watched_data(self, data, given, seed):
-        """What is trained on and the Validation: given data, a share, or all of it."""
-        whose, watched = "of X_val", given
+    def _monitored(self, data, given, seed):
+        """What is trained on and the Validation: given data, a part, or all of it."""
+        held_out = given
         if self.early_stopping and given is None:
-            whose, watched = "of the training data", data
+            held_out = data
             if self.validation_fraction is not None:
-                whose = "of a share kept out"
-                data, watched = keep_out(
+                data, held_out = keep_out(
                     data, self.validation_fraction, seed, self.classes_
                 )
-        if watched is None:
+        if held_out is None:
             return data, None
-        name = whose
-        if self.early_stopping:  # other data, another best
-            name += f", {fingerprint(watched)}"
         scorer, score = check_scorer(self), None
         if scorer is not None:
-            y = self.classes_[watched.y]
+            y = self.classes_[held_out.y]
 
-            def score(state):
-                fitted = self._copy_at(state.latest)
+            def score(task, state):
+                fitted = self._copy_at(task, state.latest)
                 vars(fitted).pop("feature_names_in_", None)  # X is an array by now
-                return scorer(fitted, watched.X, y, watched.sample_weight)
+                return scorer(fitted, held_out.X, y, held_out.weight)
 
-        record = whose != "of the training data"
-        return data, Validation(*watched, name, score, record)
+        record = held_out is not data
+        return data, Validation(
+            held_out.X, held_out.y, held_out.weight, score, record
+        )
 
-    @property
-    def _architecture(self):
-        return architecture_of(*self._training_state["architecture"])
-
-    @property
-    def _params(self):
-        """All weights and biases, (n_params,), as coefs_ and intercepts_ are now."""
-        dtype = np.dtype(self._training_state["dtype"])
-        return self._architecture.pack(self.coefs_, self.intercepts_, dtype)
-
-    def _layer_sizes(self):
+    def _architecture_now(self):
+        """The Architecture that the parameters ask for."""
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
         for size in hidden:
             if not isinstance(size, Integral) or size < 1:
@@ -569,71 +537,67 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"expected a network of at most {MOST_WEIGHTS:.0e} weights; with "
                 f"{sizes[0]} features and {sizes[-1]} classes it has more."
             )
-        return sizes
+        return architecture_of(sizes, self.activation, self.output_activation)
 
-    def _start_state(self, dtype, continuing):
-        """The state to go on from."""
-        wanted = self._layer_sizes(), self.activation, self.output_activation
-        if continuing:
-            return self._stored_state(wanted)
-        generator = check_random_state(self.random_state)
-        params = architecture_of(*wanted).initial_params(
-            generator, dtype, float(self.init_scale)
-        )
+    def _first_state(self, architecture, dtype):
+        generator, scale = check_random_state(self.random_state), self.init_scale
+        if scale == "auto":
+            scale = automatic_init_scale(self.activation)
+        params = architecture.initial_params(generator, dtype, float(scale))
         seed = int(generator.randint(np.iinfo(np.int32).max))
-        self._training_state = {
-            "format": FORMAT,
-            "architecture": wanted,
-            "dtype": dtype.name,
-        }
         return State(params, np.zeros_like(params), seed)
 
-    def _stored_state(self, wanted):
+    def _stored_state(self, architecture):
         """The state that the last call ended with, its weights as they are now."""
-        stored = self._training_state
-        fitted = tuple(stored["architecture"])
-        if wanted != fitted:
+        fitted = self._network
+        if architecture.key != fitted.architecture.key:
             raise ValueError(
-                "The network cannot go on training with another architecture: "
-                f"(layer sizes, activation, output_activation) are {wanted}, but it "
-                f"was fitted with {fitted}. Restore these parameters, or start anew "
-                "with clone(estimator)."
+                "The network cannot go on training with another architecture: (layer "
+                f"sizes, activation, output_activation) are {architecture.key}, but it "
+                f"was fitted with {fitted.architecture.key}. Restore these parameters, "
+                "or start anew with clone(estimator)."
             )
-        params, best, last = self._params, None, stored["last_params"]
-        state = {name: stored[name] for name in STORED}
-        if last is not None and stored["restored"] == zlib.crc32(params):
-            best, params = params, last
-        elif last is not None:
-            state["watched"] = ""  # the best was of other weights
-        if self.early_stopping and not is_same_scoring(stored["scoring"], self.scoring):
-            state["watched"] = ""  # or of another score
-        return State(params=params, best_params=best, n_iter=self.n_iter_, **state)
+        state = State(fitted.params, **{x: self._training_state[x] for x in STORED})
+        if state.statistics is not None:
+            state.statistics = Statistics(*state.statistics)
+        return state
 
-    def _make_task(self, data, given, state, n_epochs):
-        data, validation = self._watched_data(data, given, state.seed)
+    def _make_task(self, architecture, data, validation, state, n_epochs, schedule):
+        self.feature_mean_ = self.feature_scale_ = None
+        if state.statistics is not None:
+            self.feature_mean_ = state.statistics.mean
+            self.feature_scale_ = state.statistics.scale
+        network = Network(
+            architecture, state.params, self.feature_mean_, self.feature_scale_
+        )
+        if is_centred(data.X, network):  # in a training that began with dense rows
+            data = data._replace(X=data.X.toarray())
         n_samples = data.X.shape[0]
-        batch_size = AUTO_BATCH if self.batch_size == "auto" else self.batch_size
+        batch_size = batch_size_of(self.batch_size, n_samples)
+        automatic = automatic_rate(
+            self.activation,
+            len(architecture.layer_sizes) - 2,
+            momentum=self.momentum,
+            is_falling=schedule == "cosine",
+            batch_size=batch_size,
+            n_samples=n_samples,
+            kish=data.kish,
+        )
+        given = self.learning_rate_init
+        self.learning_rate_init_ = automatic if given == "auto" else given
         return Task(
-            architecture=self._architecture,
+            settings=self,
+            network=network,
             X=data.X,
             y=data.y,
-            sample_weight=data.sample_weight,
+            sample_weight=data.weight,
+            validation=validation,
             state=state,
             n_epochs=n_epochs,
-            batch_size=min(int(batch_size or n_samples), n_samples),
-            alpha=self.alpha,
-            init_scale=self.init_scale,
-            learning_rate=self.learning_rate,
-            learning_rate_init=self.learning_rate_init,
-            power_t=self.power_t,
-            momentum=self.momentum,
-            nesterovs_momentum=self.nesterovs_momentum,
-            shuffle=self.shuffle,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            verbose=bool(self.verbose),
-            validation=validation,
-            early_stopping=self.early_stopping,
+            batch_size=batch_size,
+            learning_rate=schedule,
+            learning_rate_init=self.learning_rate_init_,
+            automatic_rate=automatic,
         )
 
     def _train(self, draft, task, callbacks=None):
@@ -641,7 +605,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         interrupt with the epochs that are complete."""
 
         def attributes(state):
-            return lambda: fitted_attributes(draft._copy_at(state))
+            return lambda: vars(draft._copy_at(task, state))
 
         def end_epoch(state):
             return callbacks.end_epoch(attributes(state.latest))
@@ -652,60 +616,76 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             else:
                 train(task, callbacks.begin_epoch, end_epoch)
                 callbacks.end(attributes(task.state))
-            self._become(draft, task.state)
+            self._become(draft._attributes_at(task, task.state))
         except KeyboardInterrupt:
             if task.state.n_new > 0:
-                if not is_finished(task):
-                    task.state.stop_reason = "interrupted"
-                self._become(draft, task.state)
+                task.state.stop_reason = task.state.stop_reason or "interrupted"
+                self._become(draft._attributes_at(task, task.state))
             raise
 
-    def _become(self, draft, state):
-        draft._set_state(state)
-        new = fitted_attributes(draft)
-        vars(self).update(new)  # all at once: other threads predict meanwhile
-        if "feature_names_in_" not in new:
+    def _become(self, fitted):
+        vars(self).update(fitted)  # all at once: other threads predict meanwhile
+        if "feature_names_in_" not in fitted:
             vars(self).pop("feature_names_in_", None)
 
-    def _copy_at(self, state):
-        """This draft as it would be had the training ended with `state`: for code of
-        the user's, which may keep, change, store or go on training it."""
-        fitted = twin(self)
-        fitted._own_curves()
-        fitted._set_state(state)
-        params = state.kept_params.copy()
-        vars(fitted).update(network_attributes(self._architecture, params))
-        return fitted
+    def _copy_at(self, task, state):
+        """An independent fitted copy at this epoch, for code of the user's, which may
+        keep, change, store or go on training it."""
+        other = twin(self)
+        kept = replace(state.kept, params=state.kept.params.copy())
+        best = None if state.best is None else kept
+        state = kept if best is None else replace(state, best=best)
+        vars(other).update(self._attributes_at(task, state))
+        return other
 
-    def _own_curves(self):
-        for name in CURVES:
-            if (curve := getattr(self, f"{name}_", None)) is not None:
-                setattr(self, f"{name}_", list(curve))
-
-    def _set_state(self, state):
-        best = state.best_params
-        vars(self).update(network_attributes(self._architecture, state.kept_params))
-        self._training_state = {
-            **self._training_state,
-            **{name: getattr(state, name) for name in STORED},
-            "last_params": None if best is None else state.params,
-            "restored": None if best is None else zlib.crc32(best),
-            "scoring": self.scoring,
-        }
-        self.n_iter_ = state.n_iter
-        self.best_iter_ = None if best is None else state.best_iter
-        self.best_validation_score_ = None if best is None else state.best_score
-        self.stop_reason_ = state.stop_reason
+    def _attributes_at(self, task, state):
+        """The fitted attributes of this draft had the training ended with `state`."""
+        architecture, kept, best = task.network.architecture, state.kept, state.best
+        stored = {name: getattr(kept, name) for name in STORED}
+        if task.settings.early_stopping:  # what comes next counts anew
+            stored |= {"best_score": -np.inf, "n_no_improvement": 0}
+        if kept.statistics is not None:
+            stored["statistics"] = tuple(kept.statistics)
+        coefs, intercepts = architecture.unpack(kept.params)
         before = state.n_iter - state.n_new
-        for name in CURVES:
-            new = getattr(state, name)[: state.n_new]
-            curve = getattr(self, f"{name}_") if before else None
-            if curve is not None:  # the list itself grows: a call costs what is new
-                curve[before:] = new or [np.nan] * state.n_new
-            elif new:
-                curve = [np.nan] * before + new if before else new
-            setattr(self, f"{name}_", curve)
-        self.loss_ = self.loss_curve_[-1]
+        curves = {f"{name}_": self._curve(name, state, before) for name in CURVES}
+        return {
+            **fitted_attributes(self),
+            **curves,
+            "coefs_": coefs,
+            "intercepts_": intercepts,
+            "n_layers_": len(architecture.layer_sizes),
+            "n_outputs_": architecture.layer_sizes[-1],
+            "out_activation_": "softmax",
+            "n_iter_": state.n_iter,
+            "loss_": curves["loss_curve_"][-1],
+            "best_iter_": None if best is None else best.n_iter,
+            "best_validation_score_": None if best is None else state.best_score,
+            "stop_reason_": state.stop_reason,
+            "_training_state": {
+                "format": FORMAT,
+                "architecture": architecture.key,
+                "dtype": task.X.dtype.name,
+                **stored,
+            },
+        }
+
+    def _curve(self, name, state, before):
+        """What earlier calls recorded and then this one, nan where they did not."""
+        old = getattr(self, f"{name}_", None) if before else []
+        new = getattr(state, name)[: state.n_new]
+        if not new and not old:
+            return None
+        old = [np.nan] * before if old is None else old[:before]
+        return old + (new or [np.nan] * state.n_new)
+
+    @property
+    def _network(self):
+        """What is predicted with: the public attributes as they are now."""
+        architecture = architecture_of(*self._training_state["architecture"])
+        dtype = np.dtype(self._training_state["dtype"])
+        params = architecture.pack(self.coefs_, self.intercepts_, dtype)
+        return Network(architecture, params, self.feature_mean_, self.feature_scale_)
 
     # -- prediction --------------------------------------------------------------
 
@@ -784,24 +764,15 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     def _by_block(self, X, kind, finish=None, dtype=None):
         """What `kind` names, for each row, or finish(that) of one number a row."""
-        X, architecture = check_rows(self, X), self._architecture
+        X = check_rows(self, X)
         shape = (X.shape[0],) if finish else (X.shape[0], len(self.classes_))
         out = np.empty(shape, dtype or X.dtype)
 
         def fill(rows, values):
             out[rows] = finish(values) if finish else values
 
-        map_blocks(fill, kind, X, architecture, self._params)
+        map_blocks(fill, kind, X, self._network)
         return out
-
-
-def is_same_scoring(a, b):
-    """Whether two `scoring` are the same, or one is a copy of the other."""
-    if a is b:
-        return True
-    with suppress(Exception):  # some callables cannot be pickled
-        return pickle.dumps(a) == pickle.dumps(b)
-    return False
 
 
 def twin(estimator):
@@ -815,17 +786,5 @@ def fitted_attributes(estimator):
     return {
         name: value
         for name, value in vars(estimator).items()
-        if name == "_training_state" or (name[-1] == "_" and name[0] != "_")
-    }
-
-
-def network_attributes(architecture, params):
-    """The fitted attributes that make an estimator predict with params."""
-    coefs, intercepts = architecture.unpack(params)
-    return {
-        "coefs_": coefs,
-        "intercepts_": intercepts,
-        "n_layers_": len(architecture.layer_sizes),
-        "n_outputs_": architecture.layer_sizes[-1],
-        "out_activation_": "softmax",
+        if name[-1] == "_" and name[0] != "_"
     }

@@ -7,11 +7,11 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._classifier import AUTO_BATCH, MomentumMLPClassifier
+from ._classifier import MomentumMLPClassifier
+from ._schedules import batch_size_of
 
 # Parameters that mean the same in both classes, whatever their value.
 SHARED_PARAMETERS = (
-    "learning_rate_init",
     "power_t",
     "momentum",
     "nesterovs_momentum",
@@ -39,8 +39,10 @@ def to_sklearn(estimator):
     -------
     mlp : sklearn.neural_network.MLPClassifier or Pipeline
         Fitted; of a Pipeline, that with its last step replaced. Labels and
-        probabilities are those of `estimator`, to 1e-12 in float64 and to rounding in
-        float32. Its arrays are copies, in the same precision.
+        probabilities are those of `estimator` for the same X, to rounding: 1e-12 in
+        float64 where features have their mean within some standard deviations of 0,
+        and as many times more as it is further off. Its arrays are copies, in the same
+        precision.
 
     Raises
     ------
@@ -55,7 +57,9 @@ def to_sklearn(estimator):
     Notes
     -----
     The softmax of two scores is the logistic of their difference: for two classes
-    the difference of the last layer's two units is MLPClassifier's one.
+    the difference of the last layer's two units is MLPClassifier's one. What
+    standardises the features is folded into the first layer, whose weights are then
+    those of the features as they are.
 
     MLPClassifier divides its penalty by the batch's size, so its alpha is
     ``alpha * batch_size / n_samples`` (with the weights, if any, that were given
@@ -92,7 +96,8 @@ def to_sklearn(estimator):
         )
     check_is_fitted(estimator)
     # What was fitted counts: the parameters may have been set anew since.
-    sizes, activation, output_activation = estimator._training_state["architecture"]
+    network = estimator._network
+    sizes, activation, output_activation = network.architecture.key
     classes = estimator.classes_
     if output_activation != "identity":
         raise ValueError(
@@ -107,7 +112,11 @@ def to_sklearn(estimator):
         )
     mlp = MLPClassifier(tuple(sizes[1:-1]), activation, solver="sgd", random_state=0)
     # One epoch on nothing gives it all that a fitted one has, in any release.
-    coefs, intercepts = estimator._architecture.unpack(estimator._params.copy())
+    coefs, intercepts = network.architecture.unpack(network.params.copy())
+    if network.scale is not None:
+        first = coefs[0] / network.scale[:, np.newaxis]  # in float64
+        intercepts[0] -= network.mean @ first
+        coefs[0] = first.astype(coefs[0].dtype)
     nothing = np.zeros((len(classes), sizes[0]), dtype=coefs[0].dtype)
     mlp.partial_fit(nothing, classes, classes=classes)
     vars(mlp).pop("_optimizer", None)  # with velocities of that epoch
@@ -131,15 +140,13 @@ def to_sklearn(estimator):
 def training_parameters(estimator):
     """How the estimator was trained, in MLPClassifier's parameters."""
     params = {name: getattr(estimator, name) for name in SHARED_PARAMETERS}
-    n_samples = estimator._training_state["rows_seen"] / estimator.n_iter_
-    batch_size = estimator.batch_size
-    if batch_size is None:
-        batch_size = round(n_samples)
-    elif batch_size == "auto":  # another number there
-        batch_size = min(AUTO_BATCH, round(n_samples))
-    step = min(batch_size, n_samples)
+    n_samples = round(estimator._training_state["rows_seen"] / estimator.n_iter_)
+    batch_size = batch_size_of(estimator.batch_size, n_samples)
+    params["learning_rate_init"] = float(estimator.learning_rate_init_)
     params["batch_size"] = batch_size
-    params["alpha"] = estimator.alpha * step / n_samples
+    params["alpha"] = (
+        estimator.alpha * batch_size / estimator._training_state["alpha_weight"]
+    )
     if estimator.learning_rate != "cosine":
         params["learning_rate"] = estimator.learning_rate
     if estimator.validation_fraction is not None:

@@ -1,6 +1,5 @@
 """What a user hands over, checked and encoded: rows, labels, weights."""
 
-import hashlib
 import inspect
 import math
 from contextlib import contextmanager
@@ -8,10 +7,10 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -19,22 +18,48 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 class Data(NamedTuple):
     X: Any  # (n, n_features), C order or CSR
     y: np.ndarray  # (n,) class indices
-    sample_weight: np.ndarray | None  # (n,) float64; None for 1
+    sample_weight: np.ndarray | None  # (n,) float64, how often rows count; None for 1
+    class_weight: np.ndarray | None = None  # (K,) how much classes matter; None for 1
+
+    @property
+    def weight(self):
+        """(n,) what each row counts in the loss; None for 1."""
+        if self.class_weight is None:
+            return self.sample_weight
+        of_rows = self.class_weight[self.y]
+        return of_rows if self.sample_weight is None else of_rows * self.sample_weight
+
+    @property
+    def effective_weight(self):
+        """What alpha is divided by, with sample weights s and class weights c of the
+        rows: (sum s c)^2 / sum s c^2 (Kish), which is the sum of s without c."""
+        if self.class_weight is None:
+            return float(self.y.size if self.weight is None else self.weight.sum())
+        c = self.class_weight / self.class_weight.max()
+        totals = np.bincount(self.y, self.sample_weight, len(c))  # (K,) sums of s
+        return float((totals @ c) ** 2 / (totals @ c**2))
+
+    @property
+    def kish(self):
+        """Effective number of rows: (sum w)^2 / sum w^2, of all weights w."""
+        if self.weight is None:
+            return float(self.y.size)
+        w = self.weight / self.weight.max()
+        return float(w.sum() ** 2 / (w @ w))
 
     def rows(self, chosen):
         weight = None if self.sample_weight is None else self.sample_weight[chosen]
-        return Data(self.X[chosen], self.y[chosen], weight)
+        return Data(self.X[chosen], self.y[chosen], weight, self.class_weight)
 
 
-# Checks calculate in the caller's error state no more than the training does: what
-# overflows or underflows in them is looked at.
+# NumPy's warnings are silenced in checks: what overflows in them is looked at.
 quietly = np.errstate(all="ignore")
 
 
 @quietly
 def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
-    """Validated Data, weights None or all > 0. With `reset` the estimator learns the
-    features and the classes, else it must know them."""
+    """Validated Data of the rows whose weight is > 0. With `reset` the estimator learns
+    the features and the classes, else it must know them."""
     if y is not None:
         check_single_label(y)
     X, y = validate_data(
@@ -56,11 +81,13 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
         if reset:
             estimator.classes_ = known_classes(classes)
         codes = encode(y, estimator.classes_, "y")
-    data = Data(X, codes, weigh_classes(estimator, codes, sample_weight))
-    if data.sample_weight is None:
+    data = Data(X, codes, sample_weight, weigh_classes(estimator, codes, sample_weight))
+    if data.weight is None:
         return data
-    check_total(data.sample_weight, "sample_weight", estimator.class_weight)
-    counted = np.flatnonzero(data.sample_weight)
+    if sample_weight is not None:
+        check_total(sample_weight, "sample_weight")
+    check_total(data.weight, "sample_weight", estimator.class_weight)
+    counted = np.flatnonzero(data.weight)
     return data if len(counted) == len(codes) else data.rows(counted)
 
 
@@ -168,10 +195,10 @@ def check_weight(weight, X):
 
 
 def weigh_classes(estimator, codes, sample_weight):
-    """sample_weight times the weight of each sample's class."""
+    """The weight of each class, (K,), or None."""
     class_weight, classes = estimator.class_weight, estimator.classes_
     if class_weight is None:
-        return sample_weight
+        return None
     if isinstance(class_weight, str):  # "balanced"
         totals = np.bincount(codes, sample_weight, len(classes))
         occurring = totals > 0
@@ -194,8 +221,7 @@ def weigh_classes(estimator, codes, sample_weight):
                     f"class {label!r}, but expected a finite number >= 0."
                 )
             weights[place[label]] = weight
-    own = weights[codes]
-    return own if sample_weight is None else own * sample_weight
+    return weights
 
 
 @quietly
@@ -291,37 +317,6 @@ def check_scorer(estimator):
     return score
 
 
-def check_numbers(estimator):
-    """Refuse parameters of the right type whose values cannot be calculated with."""
-    for name in ("init_scale", "alpha", "learning_rate_init", "power_t", "tol"):
-        value = getattr(estimator, name)
-        try:
-            is_finite = math.isfinite(value)
-        except OverflowError:
-            is_finite = False
-        if not is_finite:
-            raise ValueError(
-                f"{name}={value!r} was given, but expected a finite number."
-            )
-
-
-def fingerprint(data):
-    """A text that is the same for equal Data, whatever holds them, and hardly ever for
-    others."""
-    digest = hashlib.sha256()
-    for start in range(0, data.X.shape[0], 1024):
-        block = csr_array(data.X[start : start + 1024], copy=True)
-        block.sum_duplicates()
-        block.eliminate_zeros()
-        for array in (block.data, block.indices, block.indptr):
-            kind = np.float64 if array is block.data else np.int64
-            digest.update(array.astype(kind).tobytes())
-    digest.update(data.y.astype(np.int64).tobytes())
-    if data.sample_weight is not None and (data.sample_weight != 1).any():
-        digest.update(data.sample_weight.tobytes())
-    return digest.hexdigest()
-
-
 @contextmanager
 def told_of(names):
     """Say which data an error is about, where scikit-learn would call them X and y."""
@@ -330,21 +325,3 @@ def told_of(names):
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{names}: {error}") from error
-
-
-@contextmanager
-def undrawn_on_error(estimator):
-    """Let a fit that fails draw nothing from a generator that is the user's. (One that
-    is interrupted, and keeps what is trained so far, has drawn; and NumPy's global
-    one is not set back, as others draw from it meanwhile.)"""
-    generator, stored = estimator.random_state, vars(estimator).get("_training_state")
-    is_own = isinstance(generator, np.random.RandomState) and (
-        generator is not check_random_state(None)
-    )
-    before = generator.get_state(legacy=False) if is_own else None
-    try:
-        yield
-    except BaseException:
-        if is_own and vars(estimator).get("_training_state") is stored:
-            generator.set_state(before)
-        raise

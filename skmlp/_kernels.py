@@ -4,29 +4,60 @@ Samples in rows, as scikit-learn has them: a layer's activations are Y (B, n_out
 the B rows that pass through the network at a time, and W is (n_in, n_out). Data are
 either dense, X (N, n_features), or csr = (data, indices, indptr); the other is None.
 
-The entry points, at the end, are ``train`` and ``score``. With NUMBA_DISABLE_JIT=1
-everything here runs as it stands, slowly.
+The entry points, at the end, are ``train_epoch`` and ``predict_rows``. With
+NUMBA_DISABLE_JIT=1 everything here runs as it stands, slowly.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg  # noqa: F401, compiled code calls its BLAS
 from numba import njit, types
 from numba.extending import overload
 
-from ._keeping import kept
+from ._cache import Entry
 from ._network import ACTIVATIONS
 
 # error_model="numpy": with Python's, a division checks for zero, and no loop that has
-# one is vectorised. nogil: other threads run meanwhile. forceinline: what is called
-# exists twice else, on its own and compiled with its caller, and which of them runs
-# depends on whether the cache had it; they differ in the last bit. "contract" lets
-# a * b + c be one instruction. Sums need "reassoc" to be vectorised; it would undo the
-# rounding of exp. Flags that assume away nan and inf would hide what diverges.
-HOW: Any = {"error_model": "numpy", "nogil": True}
-EXACTLY: Any = {"fastmath": {"contract"}, "forceinline": True, **HOW}
-KERNEL = EXACTLY | {"fastmath": {"contract", "reassoc", "nsz", "arcp"}}
-exactly, kernel, entry = njit(**EXACTLY), njit(**KERNEL), kept(**HOW)
+# one is vectorised. nogil: other threads run meanwhile. forceinline: a separate
+# compilation of a helper may round differently. "contract" lets a * b + c be one
+# instruction. Sums need "reassoc" to be vectorised; it would undo the rounding of exp.
+# Flags that assume there is no nan or inf would hide that a training diverges.
+ENTRY: Any = {"error_model": "numpy", "nogil": True}
+EXACT: Any = {"fastmath": {"contract"}, "forceinline": True, **ENTRY}
+KERNEL = EXACT | {"fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+exact, kernel = njit(**EXACT), njit(**KERNEL)
+
+
+class Data(NamedTuple):
+    """What passes through the network: the rows, in which order, and how scaled."""
+
+    X: Any  # (N, n_features), or None
+    csr: Any  # (data, indices, indptr), or None
+    order: np.ndarray  # row indices; empty for dense rows in their own order
+    mean: np.ndarray  # (n_features,) float64; empty to leave the features as they are
+    inverse_scale: np.ndarray  # (n_features,) float64; empty likewise
+
+
+class Params(NamedTuple):
+    """Flat arrays (n_params,) that a step changes."""
+
+    P: np.ndarray  # weights and biases
+    V: np.ndarray  # their velocities
+    G: np.ndarray  # the batch's gradient so far
+    D: np.ndarray  # a micro-batch's; G itself where every batch is one micro-batch
+
+
+class Step(NamedTuple):
+    """What an epoch's steps have in common."""
+
+    batch_size: int
+    micro_batch: int  # rows that pass through the network at a time
+    rate: float
+    momentum: float
+    nesterov: bool
+    decay: float  # alpha / effective number of samples
+    total_weight: float
 
 
 # -- exp -----------------------------------------------------------------------------
@@ -44,7 +75,7 @@ exactly, kernel, entry = njit(**EXACTLY), njit(**KERNEL), kept(**HOW)
 # .. [1] W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.
 
 
-@exactly
+@exact
 def parts64(x):
     """P, Q and 2^n"""
     x = min(max(x, -708.0), 709.0)
@@ -63,7 +94,7 @@ LOW, HIGH, LOG2E, ROUND = f(-87), f(88), f(1.44269504), f(12582912.0)
 LN2, ONE, HALF, A1, B1 = f(0.6931472), f(1), f(0.5), f(0.0083233886), f(0.09998005)
 
 
-@exactly
+@exact
 def parts32(x):
     x = min(max(x, LOW), HIGH)
     t = x * LOG2E + ROUND
@@ -78,18 +109,18 @@ def parts(x):
     return parts32(x) if x.dtype == np.float32 else parts64(x)
 
 
-@overload(parts, jit_options=EXACTLY)
+@overload(parts, jit_options=EXACT)
 def parts_when_compiled(x):
     return (lambda x: parts32(x)) if x == types.float32 else (lambda x: parts64(x))
 
 
-@exactly
+@exact
 def exp(x):
     P, Q, power = parts(x)
     return power * ((Q + P) / (Q - P))
 
 
-@exactly
+@exact
 def logistic(x):
     """1 / (1 + exp(-x))"""
     P, Q, power = parts(x)
@@ -97,7 +128,7 @@ def logistic(x):
     return e / (e + (Q - P))
 
 
-@exactly
+@exact
 def tanh(x):
     """(exp(2 x) - 1) / (exp(2 x) + 1)"""
     P, Q, power = parts(x + x)
@@ -105,7 +136,7 @@ def tanh(x):
 
 
 # -- activations ---------------------------------------------------------------------
-# Each has a branch in both functions: the value y = f(z), and from y the slope dy / dz.
+# Each has a branch in both functions: the value y = f(z), and from y the derivative.
 # Rows lie one behind the other: a single loop over all of them is quicker than a loop
 # for each, and so are indices than views of rows, which are counted references.
 
@@ -179,7 +210,7 @@ def softmax(S, P, top, norm):
 
 @kernel
 def cross_entropy(S, dS, y, w, top, norm):
-    """The loss sum_j w_j CE_j for scores S (B, K), and its slope dS.
+    """The loss sum_j w_j CE_j for scores S (B, K), and its gradient dS.
 
     With p = softmax of a row, CE = -log p_y and d CE / d S_k = p_k - [k = y].
     """
@@ -195,11 +226,83 @@ def cross_entropy(S, dS, y, w, top, norm):
     return loss
 
 
+# -- rows ----------------------------------------------------------------------------
+# Rows of dense data are gathered, standardised, and multiplied by BLAS; CSR rows are
+# found by their indices. Where X or csr is None, the compiler leaves out what needs it.
+
+
+@kernel
+def take_rows(X, data, start, B, workspace):
+    """Rows start : start + B in the data's order, standardised, (B, n_features); for
+    CSR data without columns."""
+    rows, order = workspace.rows, data.order
+    if X is not None:
+        if order.size == 0 and data.mean.size == 0:
+            return X[start : start + B]
+        for j in range(B):
+            row = order[start + j] if order.size else start + j
+            if data.mean.size == 0:
+                for i in range(rows.shape[1]):
+                    rows[j, i] = X[row, i]
+            else:
+                standardise(X, row, data.mean, data.inverse_scale, rows, j)
+    return workspace.gathered[:B]
+
+
+@exact  # in float64: in float32 a large mean would take away what a feature tells
+def standardise(X, row, mean, inverse_scale, rows, j):
+    for i in range(rows.shape[1]):
+        rows[j, i] = (X[row, i] - mean[i]) * inverse_scale[i]
+
+
+@kernel
+def take_targets(y, sample_weight, order, start, B, scale, workspace):
+    for j in range(B):
+        row = order[start + j] if order.size else start + j
+        workspace.y[j] = y[row]
+        workspace.w[j] = sample_weight[row] * scale if sample_weight.size else scale
+
+
+@kernel
+def multiply(rows, csr, indices, inverse_scale, W, Z):
+    """Z (B, n_out) <- rows W"""
+    if csr is None:
+        np.dot(rows, W, Z)
+    else:
+        values, columns, starts = csr
+        Z[:] = 0
+        for j in range(indices.size):
+            for at in range(starts[indices[j]], starts[indices[j] + 1]):
+                x, column = values[at], columns[at]
+                if inverse_scale.size:
+                    x = values.dtype.type(x * inverse_scale[column])
+                for i in range(Z.shape[1]):
+                    Z[j, i] += x * W[column, i]
+
+
+@kernel
+def multiply_transposed(rows, csr, indices, inverse_scale, dZ, dW):
+    """dW (n_in, n_out) <- rows^T dZ"""
+    if csr is None:
+        np.dot(rows.T, dZ, dW)
+    else:
+        values, columns, starts = csr
+        dW[:] = 0
+        for j in range(indices.size):
+            for at in range(starts[indices[j]], starts[indices[j] + 1]):
+                x, column = values[at], columns[at]
+                if inverse_scale.size:
+                    x = values.dtype.type(x * inverse_scale[column])
+                for i in range(dZ.shape[1]):
+                    dW[column, i] += x * dZ[j, i]
+
+
 # -- layers --------------------------------------------------------------------------
 
 
 @kernel
 def coef_of(P, layout, layer):
+    """The view of P that holds a layer's weights, (n_in, n_out)."""
     n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
     start = layout.starts[layer]
     return P[start : start + n_in * n_out].reshape(n_in, n_out)
@@ -207,101 +310,58 @@ def coef_of(P, layout, layer):
 
 @kernel
 def intercept_of(P, layout, layer):
+    """The view of P that holds a layer's biases, (n_out,)."""
     at = layout.sizes.size - 1 + layer
     return P[layout.starts[at] : layout.starts[at + 1]]
 
 
 @kernel
 def units_of(Y, layout, layer, B):
-    """The part of Y that holds a layer's activations, (B, n_out)."""
+    """The view of Y that holds a layer's activations, (B, n_out)."""
     first = layout.sizes.size - 1
     start = (layout.starts[first + layer] - layout.starts[first]) * B
     n_out = layout.sizes[layer + 1]
     return Y[start : start + n_out * B].reshape(B, n_out)
 
 
-# BLAS multiplies rows of dense data, which are gathered; those of CSR data are found by
-# their numbers. Where X or csr is None, the compiler leaves out what needs it.
-
-
 @kernel
-def take_rows(X, order, start, B, room):
-    """Rows order[start : start + B] of X, or start : start + B without an order."""
-    if X is not None:
-        if order.size == 0:
-            return X[start : start + B]
-        for j in range(B):
-            row = order[start + j]
-            for i in range(X.shape[1]):
-                room.rows[j, i] = X[row, i]
-    return room.gathered[:B]
-
-
-@kernel
-def multiply(rows, csr, numbers, W, Z):
-    """Z (B, n_out) <- rows W"""
-    if csr is None:
-        np.dot(rows, W, Z)
-    else:
-        data, indices, indptr = csr
-        Z[:] = 0
-        for j in range(numbers.size):
-            for at in range(indptr[numbers[j]], indptr[numbers[j] + 1]):
-                x, column = data[at], indices[at]
-                for i in range(Z.shape[1]):
-                    Z[j, i] += x * W[column, i]
-
-
-@kernel
-def multiply_back(rows, csr, numbers, dZ, dW):
-    """dW (n_in, n_out) <- rows^T dZ"""
-    if csr is None:
-        np.dot(rows.T, dZ, dW)
-    else:
-        data, indices, indptr = csr
-        dW[:] = 0
-        for j in range(numbers.size):
-            for at in range(indptr[numbers[j]], indptr[numbers[j] + 1]):
-                x, column = data[at], indices[at]
-                for i in range(dZ.shape[1]):
-                    dW[column, i] += x * dZ[j, i]
-
-
-@kernel
-def forward(rows, csr, numbers, P, layout, room):
-    """All layers' activations, into room.Y: Y = f(A W + b), A the layer's input."""
+def forward(rows, csr, indices, inverse_scale, P, layout, workspace):
+    """All layers' activations, into workspace.Y: Y = f(A W + b), A the layer's input.
+    Returns the last ones, the scores (B, K)."""
     B = rows.shape[0]
     for layer in range(layout.codes.size):
-        W, Z = coef_of(P, layout, layer), units_of(room.Y, layout, layer, B)
+        W, Z = coef_of(P, layout, layer), units_of(workspace.Y, layout, layer, B)
         if layer == 0:
-            multiply(rows, csr, numbers, W, Z)
+            multiply(rows, csr, indices, inverse_scale, W, Z)
         else:
-            np.dot(units_of(room.Y, layout, layer - 1, B), W, Z)
+            np.dot(units_of(workspace.Y, layout, layer - 1, B), W, Z)
         activate(layout.codes[layer], Z, intercept_of(P, layout, layer))
+    return units_of(workspace.Y, layout, layout.codes.size - 1, B)
 
 
 @kernel
-def backward(rows, csr, numbers, P, D, layout, room):
-    """The gradient D, from the last layer's dY in room.dY.
+def backward(rows, csr, indices, inverse_scale, P, G, layout, workspace):
+    """The gradient G, from the last layer's dY in workspace.dY.
 
     dZ = f'(Z) dY; dW = A^T dZ; db = dZ; and dA = dZ W^T is the layer before's dY. Over
     rows the gradients add up, which the products do by themselves.
     """
     B = rows.shape[0]
     for layer in range(layout.codes.size - 1, -1, -1):
-        Y, dY = units_of(room.Y, layout, layer, B), units_of(room.dY, layout, layer, B)
-        dW = coef_of(D, layout, layer)
+        Y = units_of(workspace.Y, layout, layer, B)
+        dY = units_of(workspace.dY, layout, layer, B)
+        dW = coef_of(G, layout, layer)
         differentiate(layout.codes[layer], Y, dY)
-        add_rows(dY, intercept_of(D, layout, layer))
+        add_rows(dY, intercept_of(G, layout, layer))
         if layer == 0:
-            multiply_back(rows, csr, numbers, dY, dW)
+            multiply_transposed(rows, csr, indices, inverse_scale, dY, dW)
         else:
-            np.dot(units_of(room.Y, layout, layer - 1, B).T, dY, dW)
-            dA = units_of(room.dY, layout, layer - 1, B)
+            np.dot(units_of(workspace.Y, layout, layer - 1, B).T, dY, dW)
+            dA = units_of(workspace.dY, layout, layer - 1, B)
             np.dot(dY, coef_of(P, layout, layer).T, dA)
 
 
-# -- the step ------------------------------------------------------------------------
+# -- the update ----------------------------------------------------------------------
 
 
 @kernel
@@ -311,15 +371,15 @@ def add(G, D):
         G[i] += D[i]
 
 
-MOST_SUMMED = 2**16  # squares: in float32 longer sums would lose digits
-
-
 @kernel
 def move(P, G, V, rate, momentum, decay, nesterov):
-    """V <- momentum V - rate (G + decay P); P <- P + V, or as far as V will have
-    carried it (Nesterov). Returns |P|^2 before, and 0, or nan where P is not finite."""
+    """V <- momentum V - rate (G + decay P); P <- P + V, with Nesterov's look-ahead
+    P + momentum V - rate (G + decay P).
+
+    Returns |P|^2 before, and 0, or nan where P is not finite.
+    """
     zero = P.dtype.type(0)
-    squares, nothing = zero, zero
+    squares, nan_flag = zero, zero
     for i in range(P.size):
         p = P[i]
         squares += p * p
@@ -328,37 +388,42 @@ def move(P, G, V, rate, momentum, decay, nesterov):
         V[i] = v
         p += momentum * v - step if nesterov else v
         P[i] = p
-        nothing += zero * p
-    return squares, nothing
+        nan_flag += zero * p
+    return squares, nan_flag
+
+
+MOST_SUMMED = 2**16  # squares: in float32 longer sums would lose digits
 
 
 @kernel
-def take_targets(y, sample_weight, order, start, B, scale, room):
-    for j in range(B):
-        row = order[start + j] if order.size else start + j
-        room.y[j] = y[row]
-        room.w[j] = sample_weight[row] * scale if sample_weight.size else scale
+def update(params, n_weights, step, share):
+    """The momentum update after a batch of `share` times batch_size rows; biases are
+    not penalised. Returns |W|^2 before, nan where a parameter is not finite."""
+    T = params.P.dtype.type
+    total, at = 0.0, 0
+    while at < params.P.size:
+        is_weight = at < n_weights
+        end = min(at + MOST_SUMMED, n_weights if is_weight else params.P.size)
+        squares, nan_flag = move(
+            params.P[at:end], params.G[at:end], params.V[at:end], T(step.rate),
+            T(step.momentum), T(share * step.decay if is_weight else 0), step.nesterov,
+        )  # fmt: skip
+        total += (squares if is_weight else 0) + nan_flag
+        at = end
+    return total
 
 
 # -- entry points --------------------------------------------------------------------
 
 
-@entry
-def train(
-    X, csr, y, sample_weight, order, start, stop, batch_size, part_size, layout,
-    P, V, G, D, room, rate, momentum, nesterov, decay, total_weight,
-):  # fmt: skip
+def train_epoch(data, y, sample_weight, layout, params, workspace, step, start, stop):
     """Take the steps of an epoch, from row `start` of it to `stop` or soon after.
 
-    A batch passes through in parts of part_size rows, whose gradients add up in G, and
-    a call may end between two of them: the next one goes on at the row returned.
+    A batch passes through in micro-batches, whose gradients add up in params.G. A call
+    may end between two of them: the next one goes on at the row returned.
 
-    order : (N,) the rows of the epoch, or empty where they come as they lie.
+    y : (N,) class indices.
     sample_weight : (N,), or empty for 1.
-    P, V, G, D : (n_params,) parameters, velocities, the batch's gradient so far, and a
-        part's; all change. D may be G where every batch is one part.
-    rate, momentum, nesterov : of the step.
-    decay : alpha / total_weight.
 
     Returns the next row and what these rows add to the mean over the epoch of J: of its
     cross-entropy, and of its penalty, nan where a parameter is no longer finite. With S
@@ -366,56 +431,52 @@ def train(
 
         (N / (b S)) sum_i s_i grad CE_i  +  (B / b) decay W
     """
-    T = P.dtype.type
     N, n_weights = y.size, layout.starts[layout.codes.size]
-    scale = N / (batch_size * total_weight)
+    scale = N / (step.batch_size * step.total_weight)
     loss, penalty = 0.0, 0.0
     while start < stop:
-        first = start // batch_size * batch_size
-        last = min(first + batch_size, N)
-        B = min(part_size, last - start)
-        gradient = G if start == first else D
-        rows, numbers = take_rows(X, order, start, B, room), order[start : start + B]
-        take_targets(y, sample_weight, order, start, B, scale, room)
-        forward(rows, csr, numbers, P, layout, room)
-        S = units_of(room.Y, layout, layout.codes.size - 1, B)  # (B, K)
-        dS = units_of(room.dY, layout, layout.codes.size - 1, B)
-        ce = cross_entropy(S, dS, room.y, room.w, room.top, room.norm)
-        loss += ce * batch_size / N
-        backward(rows, csr, numbers, P, gradient, layout, room)
+        first = start // step.batch_size * step.batch_size
+        last = min(first + step.batch_size, N)
+        B = min(step.micro_batch, last - start)
+        gradient = params.G if start == first else params.D
+        rows = take_rows(data.X, data, start, B, workspace)
+        indices = data.order[start : start + B]
+        take_targets(y, sample_weight, data.order, start, B, scale, workspace)
+        S = forward(
+            rows, data.csr, indices, data.inverse_scale, params.P, layout, workspace
+        )
+        dS = units_of(workspace.dY, layout, layout.codes.size - 1, B)  # (B, K)
+        ce = cross_entropy(
+            S, dS, workspace.y, workspace.w, workspace.top, workspace.norm
+        )
+        loss += ce * step.batch_size / N
+        backward(
+            rows, data.csr, indices, data.inverse_scale, params.P, gradient, layout,
+            workspace,
+        )  # fmt: skip
         if start > first:
-            add(G, D)
+            add(params.G, params.D)
         start += B
         if start == last:
-            share = (last - first) / batch_size
-            factor = 0.5 * decay * (last - first) / N
-            at = 0
-            while at < P.size:
-                is_penalised = at < n_weights
-                end = min(at + MOST_SUMMED, n_weights if is_penalised else P.size)
-                squares, nothing = move(
-                    P[at:end], G[at:end], V[at:end], T(rate), T(momentum),
-                    T(share * decay if is_penalised else 0), nesterov,
-                )  # fmt: skip
-                penalty += (factor * squares if is_penalised else 0) + nothing
-                at = end
+            share = (last - first) / step.batch_size
+            squares = update(params, n_weights, step, share)
+            penalty += 0.5 * step.decay * (last - first) / N * squares
     return start, loss, penalty
 
 
 SCORES, PROBABILITIES, LOG_PROBABILITIES = range(3)
 
 
-@entry
-def score(X, csr, order, start, layout, P, room, kind, out):
+def predict_rows(data, start, layout, P, workspace, kind, out):
     """out (B, K) <- scores of the rows from `start`, or their softmax or its logarithm.
 
     Returns whether all scores are finite. The first of the largest scores is the first
     of the largest probabilities, too, though rounding may make others as large.
     """
     B, K = out.shape
-    rows, numbers = take_rows(X, order, start, B, room), order[start : start + B]
-    forward(rows, csr, numbers, P, layout, room)
-    S = units_of(room.Y, layout, layout.codes.size - 1, B)  # (B, K)
+    rows = take_rows(data.X, data, start, B, workspace)
+    indices = data.order[start : start + B]
+    S = forward(rows, data.csr, indices, data.inverse_scale, P, layout, workspace)
     finite = True
     for j in range(B):
         for k in range(K):
@@ -423,7 +484,7 @@ def score(X, csr, order, start, layout, P, room, kind, out):
             finite &= np.isfinite(S[j, k])
     if kind == SCORES:
         return finite
-    top, norm = room.top, room.norm
+    top, norm = workspace.top, workspace.norm
     softmax(S, out, top, norm)
     for j in range(B):
         log_norm = np.log(norm[j])
@@ -439,3 +500,7 @@ def score(X, csr, order, start, layout, P, room, kind, out):
             if out[j, k] == out[j, best]:
                 out[j, k] = np.nextafter(out[j, k], S.dtype.type(-np.inf))
     return finite
+
+
+train_epoch = Entry(train_epoch, **ENTRY)
+predict_rows = Entry(predict_rows, **ENTRY)

@@ -6,60 +6,117 @@ however many there are (but where BLAS is of a kind that _threads leaves alone).
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
-from ._network import as_rows, read_only
-from ._threads import blas_limit, call, kernels
+from . import _kernels as kernels
+from ._network import Architecture, read_only
+from ._threads import blas_limit, call
 
-BLOCK_NUMBERS = 2**17  # activations of a block: about a megabyte
+BLOCK_ACTIVATIONS = 2**17  # of a block: about a megabyte
 
 
-def map_blocks(function, kind, X, architecture, params):
+class Network(NamedTuple):
+    """All that a prediction depends on. With (X - mean) / scale of each row begins the
+    first layer; mean and scale are None where features are taken as they are."""
+
+    architecture: Architecture
+    params: np.ndarray  # (n_params,)
+    mean: np.ndarray | None  # (n_features,)
+    scale: np.ndarray | None  # (n_features,)
+
+
+def as_data(X, mean, scale, order=None):
+    """X (n, n_features), dense or CSR, as compiled code takes it."""
+    none = np.empty(0)
+    features = (none, none) if scale is None else (mean, 1.0 / scale)
+    features = [read_only(np.ascontiguousarray(x, np.float64)) for x in features]
+    if isinstance(X, np.ndarray):
+        order = np.empty(0, np.int64) if order is None else order
+        return kernels.Data(read_only(X), None, read_only(order), *features)
+    arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
+    csr = tuple(read_only(np.ascontiguousarray(*array)) for array in arrays)
+    order = np.arange(X.shape[0]) if order is None else order
+    return kernels.Data(None, csr, read_only(order), *features)
+
+
+def is_centred(X, network):
+    """Whether rows of X are sparse, but not once their mean is taken away."""
+    return issparse(X) and network.mean is not None and network.mean.any()
+
+
+def map_blocks(function, kind, X, network):
     """[function(rows, values)] of each block: rows a slice, values (B, n_classes) what
     `kind` names: "scores", "probabilities" or "log_probabilities".
 
-    X : (n, n_features), dense or CSR, in the precision of params.
+    X : (n, n_features), dense or CSR, in the precision of network.params.
 
     Raises
     ------
     ValueError
         Where scores are not finite.
     """
-    n_rows = X.shape[0]
-    block = max(BLOCK_NUMBERS // architecture.n_units, 64)
-    (dense, csr), layout = as_rows(X), architecture.layout
-    is_sparse = dense is None
-    order = read_only(np.arange(n_rows if is_sparse else 0))
+    architecture, params, mean, scale = network
+    n_rows, layout = X.shape[0], architecture.layout
+    block = max(BLOCK_ACTIVATIONS // architecture.n_units, 64)
+    dense_blocks = is_centred(X, network)
+    if not dense_blocks:
+        data = as_data(X, mean, scale)
+    is_sparse = issparse(X) and not dense_blocks
     flops = architecture.flops(min(block, n_rows), is_sparse)
-    code = getattr(kernels(), kind.upper())
+    gather = scale is not None and not is_sparse
+    code = getattr(kernels, kind.upper())
 
     def of_block(start):
         rows = slice(start, min(start + block, n_rows))
         size = rows.stop - start
-        room = architecture.make_room(size, X, gather=False)
+        workspace = architecture.make_workspace(size, X.dtype, gather=gather)
         values = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
-        args = dense, csr, order, start, layout, params, room, code, values
-        if not call(flops, kernels().score, *args, most=np.inf):
+        if dense_blocks:
+            args = as_data(X[rows].toarray(), mean, scale), 0
+        else:
+            args = data, start
+        args = *args, layout, params, workspace, code, values
+        kernels.predict_rows.prepare((X.dtype, is_sparse), *args)
+        if not call(flops, kernels.predict_rows, *args, most=np.inf):
             raise ValueError(
                 f"The network's scores of rows {start} to {rows.stop - 1} are not "
-                f"finite in {X.dtype}: the features are too large for it. Scale them "
-                "(StandardScaler) before fit and predict."
+                f"finite in {X.dtype}: {cause_of_overflow(X[rows], network)}."
             )
         return function(rows, values)
 
     starts = range(0, n_rows, block)
     if len(starts) > 1 and (limit := blas_limit()) > 1:
-        with (
-            suppress(RuntimeError),  # the system gives no more threads
-            ThreadPoolExecutor(min(limit, len(starts))) as threads,
-        ):
-            return list(threads.map(of_block, starts))
+        try:
+            threads = ThreadPoolExecutor(min(limit, len(starts)))
+            first = threads.submit(of_block, 0)
+        except RuntimeError as error:
+            if " new " not in str(error):  # else the system gives no thread
+                raise
+            return [of_block(start) for start in starts]
+        with threads:
+            return [first.result(), *threads.map(of_block, starts[1:])]
     return [of_block(start) for start in starts]
 
 
-def mean_cross_entropy(architecture, params, X, y, sample_weight):
+def cause_of_overflow(rows, network):
+    if not np.isfinite(network.params).all():
+        return "coefs_ or intercepts_ hold numbers that are not"
+    if network.scale is None:
+        return (
+            "the features are too large for it. Leave standardize=True, or scale them "
+            "before fit and predict"
+        )
+    largest = np.abs(rows.data if issparse(rows) else rows).max()
+    return (
+        "the features, or the weights, are too large for it (the largest feature is "
+        f"{largest:.3g}, in the units of the training data)"
+    )
+
+
+def mean_cross_entropy(network, X, y, sample_weight):
     """Of class indices y (n,), weighted where sample_weight is not None; raises as
     map_blocks does."""
 
@@ -71,6 +128,6 @@ def mean_cross_entropy(architecture, params, X, y, sample_weight):
             losses *= sample_weight[rows]
         return losses.sum()
 
-    totals = map_blocks(total, "log_probabilities", X, architecture, params)
+    totals = map_blocks(total, "log_probabilities", X, network)
     weight = len(y) if sample_weight is None else float(sample_weight.sum())
     return float(sum(totals)) / weight

@@ -1,8 +1,46 @@
-"""How the learning rate changes from epoch to epoch."""
+"""Learning rates: what "auto" comes to, and how they change from epoch to epoch."""
 
 import math
 
 SMALLEST_RATE = 1e-6  # where "adaptive" ends, as in MLPClassifier
+FULL_BATCH = 32  # effective rows from which a step needs no smaller rate
+
+
+def batch_size_of(batch_size, n_samples):
+    """Rows of a step: "auto" is the square root of their number, from 32 to 512."""
+    if batch_size == "auto":
+        batch_size = min(max(math.isqrt(n_samples), 32), 512)
+    return min(int(batch_size or n_samples), n_samples)
+
+
+def automatic_rate(
+    activation, n_hidden, *, momentum, is_falling, batch_size, n_samples, kish
+):
+    """The first learning rate, where the user leaves it to us.
+
+    What suits the activation and the depth; less where a batch holds few rows, as the
+    linear scaling rule has it [1]_, where momentum is above 0.9, and where the rate
+    does not fall to 0.
+
+    is_falling : whether learning_rate is "cosine".
+    kish : effective number of the n_samples, (sum w)^2 / sum w^2 [2]_.
+
+    .. [1] P. Goyal et al., "Accurate, large minibatch SGD", arXiv:1706.02677, 2017.
+    .. [2] L. Kish, "Survey sampling", 1965.
+    """
+    if activation == "logistic" or n_hidden == 0:
+        rate = 1.0 if 1 <= n_hidden <= 2 else 0.3
+    else:
+        rate = {"tanh": 0.1, "relu": 0.03, "identity": 0.03 / n_hidden}[activation]
+    effective_batch = batch_size * kish / n_samples
+    rate *= min(1.0, effective_batch / FULL_BATCH)
+    rate *= min(1.0, max(1.0 - momentum, 0.001) / 0.1)
+    return rate if is_falling else 0.2 * rate
+
+
+def automatic_init_scale(activation):
+    """Sigmoids have a quarter of the derivative that Glorot's draw was made for."""
+    return 5.0 if activation == "logistic" else 1.0
 
 
 def scheduled_rate(schedule, initial, *, epoch, horizon, weight_seen, power_t, factor):
@@ -16,6 +54,5 @@ def scheduled_rate(schedule, initial, *, epoch, horizon, weight_seen, power_t, f
     if schedule == "invscaling":
         return initial * math.exp(-power_t * math.log1p(weight_seen))
     if schedule == "cosine":
-        position = min(epoch, horizon - 1) / horizon
-        return initial * 0.5 * (1.0 + math.cos(math.pi * position))
+        return initial * 0.5 * (1.0 + math.cos(math.pi * epoch / horizon))
     return initial * factor if schedule == "adaptive" else initial

@@ -11,6 +11,7 @@ PLAIN = {
     "max_iter": 200,
     "n_iter_no_change": 10,
     "nesterovs_momentum": False,
+    "standardize": False,
 }
 
 

@@ -1,0 +1,140 @@
+"""Compiled functions, and their machine code on disk for the next process.
+
+Compiling takes seconds, so machine code is stored: beside the package, in the user's
+cache folder, or where NUMBA_CACHE_DIR says. Numba has such a cache, too; this one also
+reads a folder that it cannot write, and replaces a file whose checksum is wrong.
+
+Compiling or loading (`prepare`) is a step apart from the call, which only runs: what a
+signal's handler raises in either goes on to the caller.
+"""
+
+import hashlib
+import os
+import pickle
+import sys
+import warnings
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import numba
+from numba import njit, typeof
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.registry import cpu_target
+from numba.core.serialize import dumps
+from numba.misc.appdirs import AppDirs
+
+from ._stacklevel import stacklevel
+
+# Numba loads some seventy modules in its first compilation. Loaded here, an interrupt
+# meets them in an import, which Python can repeat.
+cpu_target.typing_context.refresh()
+cpu_target.target_context.refresh()
+
+
+class Entry:
+    """A function that Python calls, compiled by njit(**options) and cached."""
+
+    def __init__(self, function, **options):
+        self.run = njit(**options)(function)
+        self.prepared = set()
+        if self.run is not function:  # not with NUMBA_DISABLE_JIT=1
+            self.run._cache = MachineCode(function)
+
+    def prepare(self, kind, *args):
+        """Compile it for arguments like these, or load it.
+
+        kind : hashable
+            What tells the arguments' types apart, so that a second call is quick.
+        """
+        if kind not in self.prepared:
+            if hasattr(self.run, "compile"):
+                self.run.compile(tuple(map(typeof, args)))
+            self.prepared.add(kind)
+
+    def __call__(self, *args):
+        return self.run(*args)
+
+
+class MachineCode(_Cache):
+    """The compiled versions of one function on disk, a file for each.
+
+    A file holds the SHA-256 of the rest, then the rest. Its name holds the hash of all
+    that the code depends on: the source, the releases of Python and Numba, the
+    processor, the types of the arguments.
+    """
+
+    def __init__(self, function):
+        self.name = function.__name__
+        module = function.__module__
+        source = find_spec(module).loader.get_source(module)
+        releases = numba.__version__, sys.implementation.cache_tag
+        self.stamp = repr((source or version("skmlp"), *releases))
+
+    def load_overload(self, sig, target_context):
+        for path in self._paths(sig, target_context.codegen()):
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                if error.errno is None:  # from a signal's handler, not the system
+                    raise
+                continue
+            if content[:32] == hashlib.sha256(content[32:]).digest():
+                payload = pickle.loads(content[32:])
+                return CompileResult._rebuild(target_context, *payload)
+        return None
+
+    def save_overload(self, sig, data):
+        content = dumps(data._reduce())
+        content = hashlib.sha256(content).digest() + content
+        failures = []
+        for path in self._paths(sig, data.codegen):
+            try:
+                write(path, content)
+                return
+            except OSError as error:
+                if error.errno is None:
+                    raise
+                failures.append(f"{path.parent}: {error.strerror}")
+        warnings.warn(
+            "The compiled training could not be stored, so that each process takes "
+            f"seconds to compile it anew ({'; '.join(failures)}). Set the environment "
+            "variable NUMBA_CACHE_DIR to a folder that only you can write in.",
+            stacklevel=stacklevel(),
+        )
+
+    def _paths(self, sig, codegen):
+        """Where the code for these argument types may lie, best first."""
+        key = repr((self.stamp, str(sig), codegen.magic_tuple()))
+        name = f"{self.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.nbc"
+        return [folder / name for folder in folders()]
+
+    cache_path = property(lambda self: str(folders()[0]))
+
+    def enable(self):
+        """Nothing to do: it always is."""
+
+    disable = flush = enable
+
+
+def folders():
+    """Where machine code is looked for, and stored in the first that can be written."""
+    chosen = numba.config.CACHE_DIR
+    if chosen:
+        return [Path(chosen, "skmlp")]
+    user = AppDirs(appname="numba", appauthor=False).user_cache_dir
+    return [Path(__file__).parent / "__pycache__", Path(user, "skmlp")]
+
+
+def write(path, content):
+    """Write a file at once or not at all, whatever other processes do meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid4().hex}")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

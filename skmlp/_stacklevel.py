@@ -1,0 +1,13 @@
+"""Where a warning points: at the user's line."""
+
+import sys
+
+
+def stacklevel():
+    """For warnings.warn: the first caller outside of skmlp and what calls it for the
+    user (scikit-learn's decorators, Numba)."""
+    frame, level = sys._getframe(1), 1
+    ours = ("skmlp.", "sklearn.base", "sklearn.callback", "contextlib", "numba.")
+    while frame.f_back and (frame.f_globals.get("__name__") or "").startswith(ours):
+        frame, level = frame.f_back, level + 1
+    return level
