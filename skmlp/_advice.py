@@ -2,12 +2,12 @@
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.feature_selection import f_classif
 
 from ._prediction import mean_cross_entropy
-from ._scaling import measure
+from ._scaling import ROW_LENGTH, measure
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
+SOME_EPOCHS, MANY_EPOCHS = 10, 50
 
 
 def diverged(task):
@@ -15,7 +15,7 @@ def diverged(task):
     tries = facts(task) or ["a smaller learning_rate_init or momentum may help"]
     return ValueError(
         f"Training diverged in epoch {task.state.n_iter + 1}: the loss or the weights "
-        f"are no longer finite, with learning_rate_init={task.learning_rate_init:.3g} "
+        f"are no longer finite, with learning_rate_init={task.learning_rate_init:.6g} "
         f"(this epoch's rate: {task.rate:.3g}), momentum={task.settings.momentum!r} "
         f"and alpha={task.settings.alpha!r}. {sentences(tries)}"
     )
@@ -57,10 +57,13 @@ def failure(task):
     loss = loss_of(task, some)
     if loss < 0.98 * chance or (loss < 1.5 * chance and not is_telling(task, some)):
         return None
+    found = facts(task)
+    if loss < 1.5 * chance and state.n_new < (SOME_EPOCHS if found else MANY_EPOCHS):
+        return None  # nobody expects more of so few
+    if not found:
+        rate = f"{task.learning_rate_init:.3g}"
+        found = [f"{state.n_new} epochs at a rate of {rate} were too few"]
     how = "no better than" if loss >= chance else "close to"
-    found = facts(task) or [
-        f"{state.n_new} epochs at a rate of {task.learning_rate_init:.3g} were too few"
-    ]
     return (
         f"The network has learned little: its loss, {loss:.4g}, is {how} that of "
         f"always predicting the class frequencies, {chance:.4g}. {sentences(found)}"
@@ -134,10 +137,15 @@ def saturated_units(task):
     coefs, intercepts = network.architecture.unpack(task.state.kept.params)
     if len(coefs) < 2 or activation == "identity":
         return None
-    rows = dense(task.X[some_rows(task.X, most=200)])
-    if network.scale is not None:
-        rows = (rows - network.mean) / network.scale
-    Z = np.einsum("ij,jk->ik", rows, coefs[0]) + intercepts[0]  # a fork may cut BLAS
+    rows = task.X[some_rows(task.X, most=200)]
+    if issparse(rows):
+        if network.scale is not None:
+            rows.data /= network.scale[rows.indices]
+        Z = rows @ coefs[0] + intercepts[0]
+    else:  # not by BLAS, whose threads a fork in another thread may cut off
+        if network.scale is not None:
+            rows = (rows - network.mean) / network.scale
+        Z = np.einsum("ij,jk->ik", rows, coefs[0]) + intercepts[0]
     flat = {
         "logistic": np.abs(Z) > 5,  # a derivative of less than .007
         "tanh": np.abs(Z) > 2.5,
@@ -156,14 +164,16 @@ def unusual_features(task):
     if task.network.scale is not None:
         return None
     seen = measure(task.X[some_rows(task.X)], None)
-    size = np.sqrt(seen.variance + (0 if seen.is_sparse else seen.mean**2))
+    size = np.sqrt(seen.variance + seen.mean[: seen.variance.size] ** 2)
+    if seen.is_sparse:
+        size = size / ROW_LENGTH
     at = int(np.argmax(size))
     if 0.1 <= size[at] <= 3:
         return None
-    what = "rows are" if seen.is_sparse else f"column {at} is"
+    where = "rows" if seen.is_sparse else f"column {at}"
     return (
-        f"standardize=False, and the {what} {size[at]:.3g} in root mean square. Leave "
-        "standardize=True, or scale the features to about 1"
+        f"with standardize=False, the features are {size[at]:.3g} times as large as "
+        f"suits (those of {where}). Leave standardize=True, or scale them"
     )
 
 
@@ -174,7 +184,8 @@ def some_rows(X, most=MOST_ROWS):
 
 
 def dense(rows):
-    return rows.toarray() if issparse(rows) else rows
+    """Rows as an array; of sparse ones the columns that occur."""
+    return rows[:, np.unique(rows.indices)].toarray() if issparse(rows) else rows
 
 
 def loss_of(task, some):
@@ -189,9 +200,16 @@ def loss_of(task, some):
 
 
 def is_telling(task, some):
-    """Whether a feature alone tells the classes apart, beyond all chance."""
-    y = task.y[some]
-    if len(np.unique(y)) < 2:
+    """Whether a feature alone tells the classes apart, beyond all chance: by its F, the
+    variance between classes over that within (analysis of variance)."""
+    rows, y = dense(task.X[some]), task.y[some]
+    kinds, y = np.unique(y, return_inverse=True)
+    freedom = len(y) - len(kinds)
+    if len(kinds) < 2 or freedom < 1:
         return False
-    p_values = f_classif(dense(task.X[some]), y)[1]
-    return np.nanmin(p_values, initial=1.0) * len(p_values) < 1e-4
+    Z = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), 1e-300)
+    indicator = np.eye(len(kinds))[y]  # (n, K)
+    sums = np.einsum("nk,nj->kj", indicator, Z)
+    between = (sums**2 / indicator.sum(axis=0)[:, np.newaxis]).sum(axis=0)
+    within = np.maximum(len(y) - between, 1e-9)
+    return (between / (len(kinds) - 1) / (within / freedom)).max() > 20

@@ -47,8 +47,9 @@ STORED = (
     "statistics",
 )
 CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
-POSITIVE = Interval(Real, 0, None, closed="neither")
-NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+LARGEST = float(np.finfo(np.float64).max)  # Python's ints go beyond
+POSITIVE = Interval(Real, 0, LARGEST, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, LARGEST, closed="left")
 COUNT = Interval(Integral, 1, None, closed="left")
 AUTO = StrOptions({"auto"})
 
@@ -404,9 +405,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
         state.alpha_weight = data.effective_weight
-        task = draft._make_task(
-            architecture, data, validation, state, self.max_iter, self.learning_rate
-        )
+        task = draft._make_task(architecture, data, validation, state, is_stream=False)
         del state  # of which the task has the only one, and lets it go
         self._train(draft, task, callbacks)
         said = advice(task)
@@ -462,10 +461,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         elif self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
         state.alpha_weight += data.effective_weight
-        schedule = self.learning_rate
-        if schedule == "cosine":  # how far it would fall is not known
-            schedule = "constant"
-        task = draft._make_task(architecture, data, None, state, 1, schedule)
+        task = draft._make_task(architecture, data, None, state, is_stream=True)
         del state
         self._train(draft, task)
         return self
@@ -517,9 +513,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 return scorer(fitted, held_out.X, y, held_out.weight)
 
         record = held_out is not data
-        return data, Validation(
-            held_out.X, held_out.y, held_out.weight, score, record
-        )
+        return data, Validation(held_out.X, held_out.y, held_out.weight, score, record)
 
     def _architecture_now(self):
         """The Architecture that the parameters ask for."""
@@ -562,7 +556,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             state.statistics = Statistics(*state.statistics)
         return state
 
-    def _make_task(self, architecture, data, validation, state, n_epochs, schedule):
+    def _make_task(self, architecture, data, validation, state, *, is_stream):
+        """What to train; `is_stream` in partial_fit."""
+        n_epochs, schedule = self.max_iter, self.learning_rate
+        if is_stream:
+            n_epochs = 1
+            if schedule == "cosine":  # how far it would fall is not known
+                schedule = "constant"
         self.feature_mean_ = self.feature_scale_ = None
         if state.statistics is not None:
             self.feature_mean_ = state.statistics.mean
@@ -579,9 +579,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             len(architecture.layer_sizes) - 2,
             momentum=self.momentum,
             is_falling=schedule == "cosine",
-            batch_size=batch_size,
-            n_samples=n_samples,
-            kish=data.kish,
+            effective_batch=data.effective_batch(batch_size),
         )
         given = self.learning_rate_init
         self.learning_rate_init_ = automatic if given == "auto" else given

@@ -39,13 +39,19 @@ class Data(NamedTuple):
         totals = np.bincount(self.y, self.sample_weight, len(c))  # (K,) sums of s
         return float((totals @ c) ** 2 / (totals @ c**2))
 
-    @property
-    def kish(self):
-        """Effective number of rows: (sum w)^2 / sum w^2, of all weights w."""
+    def effective_batch(self, batch_size):
+        """How many rows of equal weight a batch is worth: batch_size (sum w)^2 /
+        (n sum w^2) with weights w (Kish). All rows together are worth their number or,
+        where sample weights repeat them, theirs."""
+        n_samples = self.y.size
+        if batch_size == n_samples:
+            return max(
+                n_samples, 0 if self.sample_weight is None else self.sample_weight.sum()
+            )
         if self.weight is None:
-            return float(self.y.size)
+            return batch_size
         w = self.weight / self.weight.max()
-        return float(w.sum() ** 2 / (w @ w))
+        return batch_size * w.sum() ** 2 / (n_samples * (w @ w))
 
     def rows(self, chosen):
         weight = None if self.sample_weight is None else self.sample_weight[chosen]

@@ -6,7 +6,7 @@ however many there are (but where BLAS is of a kind that _threads leaves alone).
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse

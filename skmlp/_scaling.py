@@ -67,7 +67,8 @@ def _of_dense(X, sample_weight):
     scaler = StandardScaler(copy=False)
     for rows in blocks(X):
         scaler.partial_fit(
-            X[rows], sample_weight=None if sample_weight is None else sample_weight[rows]
+            X[rows],
+            sample_weight=None if sample_weight is None else sample_weight[rows],
         )
     # Where a feature is constant, the scaler's scale is 1: rounding made its variance.
     varies = scaler.scale_ == np.sqrt(scaler.var_)
@@ -80,7 +81,9 @@ def _of_sparse(X, sample_weight):
     squares = np.zeros(1)
     for rows in blocks(X):
         of_rows = np.asarray(X[rows].astype(np.float64).power(2).sum(axis=1)).ravel()
-        squares += of_rows.sum() if sample_weight is None else sample_weight[rows] @ of_rows
+        squares += (
+            of_rows.sum() if sample_weight is None else sample_weight[rows] @ of_rows
+        )
     total = X.shape[0] if sample_weight is None else sample_weight.sum()
     return np.zeros(X.shape[1]), squares / total
 
@@ -105,9 +108,9 @@ def update(seen, X, sample_weight):
         X = X.toarray()
     added = float(X.shape[0] if sample_weight is None else sample_weight.sum())
     weight = seen.weight + added
-    if not seen.is_sparse and seen.weight >= ENOUGH:
-        if (X[:, rough] == seen.mean[rough]).all():  # what was constant still is
-            return seen._replace(weight=weight)
+    is_settled = not seen.is_sparse and seen.weight >= ENOUGH
+    if is_settled and (X[:, rough] == seen.mean[rough]).all():
+        return seen._replace(weight=weight)  # what was constant still is
     new, share = measure(X, sample_weight), added / weight
     apart = new.mean - seen.mean
     mean = seen.mean + share * apart

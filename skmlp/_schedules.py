@@ -13,9 +13,7 @@ def batch_size_of(batch_size, n_samples):
     return min(int(batch_size or n_samples), n_samples)
 
 
-def automatic_rate(
-    activation, n_hidden, *, momentum, is_falling, batch_size, n_samples, kish
-):
+def automatic_rate(activation, n_hidden, *, momentum, is_falling, effective_batch):
     """The first learning rate, where the user leaves it to us.
 
     What suits the activation and the depth; less where a batch holds few rows, as the
@@ -23,16 +21,14 @@ def automatic_rate(
     does not fall to 0.
 
     is_falling : whether learning_rate is "cosine".
-    kish : effective number of the n_samples, (sum w)^2 / sum w^2 [2]_.
+    effective_batch : effective number of rows of a batch.
 
     .. [1] P. Goyal et al., "Accurate, large minibatch SGD", arXiv:1706.02677, 2017.
-    .. [2] L. Kish, "Survey sampling", 1965.
     """
     if activation == "logistic" or n_hidden == 0:
         rate = 1.0 if 1 <= n_hidden <= 2 else 0.3
     else:
         rate = {"tanh": 0.1, "relu": 0.03, "identity": 0.03 / n_hidden}[activation]
-    effective_batch = batch_size * kish / n_samples
     rate *= min(1.0, effective_batch / FULL_BATCH)
     rate *= min(1.0, max(1.0 - momentum, 0.001) / 0.1)
     return rate if is_falling else 0.2 * rate

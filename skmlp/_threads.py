@@ -50,7 +50,9 @@ def _libraries():
         for prefix, suffix in names:
             name = f"{prefix}openblas_{{}}_num_threads{suffix}"
             if hasattr(lib.dynlib, name.format("set")):
-                functions = [getattr(lib.dynlib, name.format(x)) for x in ("get", "set")]
+                functions = [
+                    getattr(lib.dynlib, name.format(x)) for x in ("get", "set")
+                ]
                 found.append(functions)
                 break
     return found
