@@ -7,7 +7,7 @@ from ._prediction import mean_cross_entropy
 from ._scaling import ROW_LENGTH, measure
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
-SOME_EPOCHS, MANY_EPOCHS = 10, 50
+SOME_EPOCHS, MANY_EPOCHS = 5, 50
 
 
 def diverged(task):
@@ -58,7 +58,7 @@ def failure(task):
     if loss < 0.98 * chance or (loss < 1.5 * chance and not is_telling(task, some)):
         return None
     found = facts(task)
-    if loss < 1.5 * chance and state.n_new < (SOME_EPOCHS if found else MANY_EPOCHS):
+    if state.n_new < (SOME_EPOCHS if found else MANY_EPOCHS):
         return None  # nobody expects more of so few
     if not found:
         rate = f"{task.learning_rate_init:.3g}"

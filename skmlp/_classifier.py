@@ -20,7 +20,7 @@ from ._input import (
     check_scorer,
     check_training_data,
     check_validation_data,
-    keep_out,
+    hold_out,
     known_classes,
 )
 from ._network import ACTIVATIONS, architecture_of
@@ -57,13 +57,16 @@ AUTO = StrOptions({"auto"})
 class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multilayer perceptron trained by gradient descent with momentum and L2.
 
-    Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. Scale
-    the features (StandardScaler): `fit` warns where it learned nothing. For
-    N samples with weights s_i (1 where none are given) that add up to S, it minimises
+    Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. The
+    features are standardised; learning rate, batch size and first weights suit the data
+    and the network, unless they are given. For N samples with weights s_i (1 where none are given) that
+    add up to S, it minimises
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
 
-    over weights W_l and (unpenalised) biases.
+    over weights W_l and (unpenalised) biases. With class weights c_i, s_i c_i takes the
+    place of s_i in the first term, and S_eff = (sum s_i c_i)^2 / sum s_i c_i^2, the
+    effective number of samples [1]_, that of S in the second.
 
     Parameters
     ----------
@@ -72,9 +75,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         regression.
 
     activation : {"logistic", "tanh", "relu", "identity"}, default="logistic"
-        Activation of the hidden layers. The other defaults suit "logistic"; "tanh"
-        wants a `learning_rate_init` of about 0.1, "relu" and "identity" of about
-        0.02, and all three ``init_scale=1``.
+        Activation of the hidden layers.
 
     output_activation : {"identity", "logistic"}, default="identity"
         What the last layer's output passes through before the softmax. "identity"
@@ -83,16 +84,25 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         no probability can then exceed e / (e + K - 1), 0.232 for ten classes, so
         that the order of the classes may be right but the probabilities are not.
 
-    init_scale : float in (0, 100], default=5.0
+    standardize : bool, default=True
+        Whether the network sees ``(X - feature_mean_) / feature_scale_``. Of dense X,
+        these are each feature's mean and standard deviation in the training data,
+        weighted by `sample_weight` (1 where a feature is constant); with more than 64
+        features that vary, all scales are enlarged by one factor, so that rows have a
+        root mean square length of 8. Of sparse X they are 0 and one number for all,
+        so that rows have that length: zeros stay zeros. They belong to the first
+        ``fit`` or ``partial_fit`` of a training. X is not copied.
+
+    init_scale : float in (0, 100] or "auto", default="auto"
         Factor on the limit ``sqrt(6 / (n_in + n_out))`` within which each layer's
-        first weights are drawn, uniformly [1]_. Sigmoids have a quarter of the slope
-        that 1 was made for: drawn wider, small curved data are learned sooner than
-        the penalty shrinks the weights.
+        first weights are drawn, uniformly [2]_. "auto" is 5 for "logistic", whose
+        derivative is a quarter of what 1 was made for, else 1.
 
     alpha : float >= 0, default=0.75
-        Strength of the L2 penalty. It is divided by the total weight of the whole
-        training set, never by the batch's: what it means does not depend on
-        `batch_size`. Without a hidden layer it equals ``1 / C`` of
+        Strength of the L2 penalty. It is divided by the effective number of samples of
+        the whole training set (see J), in ``partial_fit`` of all samples seen, never by
+        the batch's: what it means does not depend on `batch_size`. Without a hidden
+        layer and with ``standardize=False`` it equals ``1 / C`` of
         :class:`~sklearn.linear_model.LogisticRegression` for three classes or more
         and ``2 / C`` for two, of which each has weights here.
         :class:`~sklearn.neural_network.MLPClassifier` needs
@@ -100,33 +110,37 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         add up to 1, as AdaBoostClassifier's do, divide it by n_samples.
 
     batch_size : int >= 1, "auto" or None, default="auto"
-        Samples in a step. "auto" is ``min(32, n_samples)``; an int is clipped to
-        n_samples; None is the whole training set. Every sample counts alike: a
-        smaller last batch makes a smaller step.
+        Samples in a step. "auto" is the square root of n_samples, but from 32 to 512;
+        each is clipped to n_samples; None is the whole training set. Every sample
+        counts alike: a smaller last batch makes a smaller step.
 
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, \
             default="cosine"
         How the learning rate changes. "invscaling" divides `learning_rate_init` by
         ``(weight of the samples seen + 1) ** power_t`` after each epoch. "adaptive"
-        divides it by 5 each time what is watched (see `early_stopping`; otherwise the
-        training loss) got no better by `tol` for more than `n_iter_no_change` epochs,
+        divides it by 5 each time what is monitored (see `early_stopping`; otherwise the
+        training loss) did not improve by `tol` for more than `n_iter_no_change` epochs,
         until it is below 1e-6. "cosine" lets it fall from `learning_rate_init` towards
         0 along half a cosine, over the epochs done before plus `max_iter`.
         ``partial_fit``, which cannot know how far it goes, keeps `learning_rate_init`
         with it.
 
-    learning_rate_init : float > 0, default=1.0
-        Learning rate of the first epoch. It is made to fall: for a constant one, as
-        in ``partial_fit``, a tenth of it is a better start.
+    learning_rate_init : float > 0 or "auto", default="auto"
+        Learning rate of the first epoch. "auto" is 1 for one or two hidden layers of
+        "logistic" and 0.3 for more or none, 0.1 for "tanh", 0.03 for "relu" and 0.03 /
+        n_hidden_layers for "identity"; times ``min(1, b / 32)``, b being the effective
+        number of samples in a batch (the linear scaling rule [3]_); times ``min(1, (1 -
+        momentum) / 0.1)``; and times 0.2 where the rate does not fall to 0, as in
+        ``partial_fit`` and without "cosine". What it came to is `learning_rate_init_`.
 
     power_t : float >= 0, default=0.5
         Exponent of learning_rate="invscaling".
 
     momentum : float in [0, 1], default=0.9
-        Share of the last update that goes into the next one [2]_.
+        Share of the last update that goes into the next one [4]_.
 
     nesterovs_momentum : bool, default=True
-        Whether the update looks ahead along the momentum [3]_.
+        Whether the update looks ahead along the momentum [5]_.
 
     max_iter : int >= 1, default=100
         Number of epochs of a ``fit``. Exactly that many, unless `early_stopping` or
@@ -137,29 +151,31 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         batch is the whole training set.
 
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, multiplied with `sample_weight`. "balanced" gives
-        each class the same total weight (that of `sample_weight` counted).
+        How much each class matters; "balanced" gives each class the same total weight.
+        It multiplies `sample_weight`, which says how often a row counts, in the loss.
+        The penalty then heeds that few heavy samples tell less than many light ones:
+        alpha is divided by the effective number of samples.
 
     early_stopping : bool, default=False
-        Whether to stop when `scoring` got no better by `tol` for more than
-        `n_iter_no_change` epochs in a row, and to restore the weights of the best
-        epoch. Watched are, in this order: `X_val` of ``fit``; a stratified share
-        `validation_fraction` of the training data that is kept out of it; the
-        training data themselves if that is None.
+        Whether to stop when `scoring` did not improve by `tol` for more than
+        `n_iter_no_change` epochs in a row, and to restore the best epoch. Monitored
+        are, in this order: `X_val` of ``fit``; a held-out, stratified
+        `validation_fraction` of the training data; the training data themselves if
+        that is None.
 
     scoring : str, callable or None, default="loss"
-        What is watched: a scorer's name, a callable ``(estimator, X, y) -> float``
+        What is monitored: a scorer's name, a callable ``(estimator, X, y) -> float``
         (given `sample_weight` too if it takes that), None for accuracy, or "loss"
         for minus the mean cross-entropy.
 
     validation_fraction : float in (0, 1) or None, default=0.1
-        Share of the training data kept out for `early_stopping`. None watches the
+        Fraction of the training data held out for `early_stopping`. None monitors the
         training data.
 
     n_iter_no_change : int >= 1 or inf, default=20
-        Epochs without an improvement that are put up with. Early stopping counts them
-        from when the training loss, without its penalty, was once 5 % better than
-        that of the class frequencies: sigmoid networks begin with a plateau.
+        Epochs without improvement before stopping. Early stopping counts them from
+        when the training loss, without its penalty, was once 5 % better than that of
+        the class frequencies: sigmoid networks begin with a plateau.
 
     tol : float >= 0, default=1e-4
         The least that counts as an improvement.
@@ -169,12 +185,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         order, schedules, curves and epoch count. ``fit`` of a epochs and then of
         b gives what one of a + b gives, bit for bit. With "cosine" the rate falls over
         what is left: an interrupted fit goes on exactly where it is asked for the
-        rest. Weights are taken as they are in `coefs_` and `intercepts_`; but where
-        early stopping restored those of its best epoch, and they were left as they
-        are, the training goes on from its last one.
+        rest. Weights are taken as they are in `coefs_` and `intercepts_`. After early
+        stopping it goes on from the best epoch, which was restored, and counts
+        patience anew.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights [1]_, then of the validation split and of the
+        Seed of the initial weights [2]_, then of the validation split and of the
         order of the samples in each epoch.
 
     verbose : bool, default=False
@@ -188,8 +204,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where X had string names.
+    feature_mean_, feature_scale_ : ndarray of shape (n_features_in_,) or None
+        What is subtracted from each feature, and what it is then divided by, float64.
+        None without `standardize`.
     coefs_ : list of ndarray of shape (n_in, n_out)
-        Weights of each layer.
+        Weights of each layer; the first layer's are those of the standardised features.
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer.
     n_layers_ : int
@@ -198,6 +217,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         Number of outputs, one a class.
     out_activation_ : str
         "softmax".
+    learning_rate_init_ : float
+        The learning rate that the last call began with.
     n_iter_ : int
         Epochs trained, over all calls.
     loss_ : float
@@ -226,22 +247,22 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     References
     ----------
-    .. [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep
+    .. [1] L. Kish, "Survey sampling", Wiley, 1965.
+    .. [2] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep
        feedforward neural networks", AISTATS 2010.
-    .. [2] B. T. Polyak, "Some methods of speeding up the convergence of iteration
+    .. [3] P. Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1
+       hour", arXiv:1706.02677, 2017.
+    .. [4] B. T. Polyak, "Some methods of speeding up the convergence of iteration
        methods", USSR Comput. Math. Math. Phys. 4(5), 1964.
-    .. [3] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of
+    .. [5] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of
        initialization and momentum in deep learning", ICML 2013.
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn.datasets import load_wine
     >>> from skmlp import MomentumMLPClassifier
-    >>> X, y = load_iris(return_X_y=True)
-    >>> mlp = make_pipeline(StandardScaler(), MomentumMLPClassifier(random_state=0))
-    >>> mlp.fit(X, y).score(X, y) > 0.9
+    >>> X, y = load_wine(return_X_y=True)
+    >>> MomentumMLPClassifier(random_state=0).fit(X, y).score(X, y) > 0.9
     True
     """
 
@@ -361,18 +382,19 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0. In the objective an integer weight equals repeating the
-            row; the training is the same too where a batch is the whole training
-            set and no share of it is kept out. Zero equals leaving the row out, but
-            for `classes_`, which keeps its class. What they add up to divides
-            `alpha`.
+            How often each row counts, >= 0. In the objective and in the features'
+            means and scales an integer weight equals repeating the row; the training is
+            the same too where a batch is the whole training set and nothing is held
+            out. Zero equals leaving the row out, but for `classes_`, which keeps its
+            class. What they add up to divides `alpha`.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Validation data; `validation_loss_curve_` and `validation_scores_` are
             then recorded, with `early_stopping` or without.
         y_val : array-like of shape (n_val,), default=None
             Class labels of the validation data.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Weights of the validation data.
+            Weights of the validation data. (`class_weight` counts in the held-out part
+            of the training data, but not in `X_val`.)
 
         Returns
         -------
@@ -386,8 +408,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             estimator is then what it was before, as after an error in a scorer or a
             callback.
         KeyboardInterrupt
-            Raised on after the last complete epoch is stored: the estimator can
-            predict, and go on with `warm_start`.
+            Re-raised; the epochs trained so far are kept: the estimator can predict,
+            and go on with `warm_start`.
         """
         callbacks = EpochCallbacks(self, self.max_iter, X, y, sample_weight)
         check_scorer(self)
@@ -418,11 +440,15 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch, going on where the last call ended.
 
-        k calls on the same data equal ``fit`` with ``max_iter=k``, bit for bit (with
-        "cosine" one at a constant rate, which then wants to be smaller). On
-        blocks of a larger data set, each block counts as the whole training set of
-        its epoch: pass alpha times the block's share of all samples to penalise as
-        one ``fit`` of all of them would.
+        Blocks of any size will do, single rows too. The data term of J is each block's
+        own mean; `alpha` is divided by the weight of all rows seen: those of the last
+        ``fit``, if any, and of each block since. So with ``alpha=0`` k calls on the
+        same data equal ``fit`` with ``max_iter=k`` (and learning_rate="constant" for
+        "cosine"), bit for bit.
+
+        Means and scales of features are those of the first block; while it and the
+        next ones have fewer than 100 rows together, and for a feature that was
+        constant, they are brought up to date.
 
         Parameters
         ----------
@@ -433,7 +459,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         classes : array-like of shape (n_classes,), default=None
             All classes that will ever occur. Needed in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0.
+            How often each row counts, >= 0.
 
         Returns
         -------
@@ -498,7 +524,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if self.early_stopping and given is None:
             held_out = data
             if self.validation_fraction is not None:
-                data, held_out = keep_out(
+                data, held_out = hold_out(
                     data, self.validation_fraction, seed, self.classes_
                 )
         if held_out is None:

@@ -61,12 +61,10 @@ def to_sklearn(estimator):
     standardises the features is folded into the first layer, whose weights are then
     those of the features as they are.
 
-    MLPClassifier divides its penalty by the batch's size, so its alpha is
-    ``alpha * batch_size / n_samples`` (with the weights, if any, that were given
-    here). Here n_samples is the number of samples that
-    an epoch had on average: that of the training set after ``fit`` (less the part
-    kept out for early stopping), of a block after ``partial_fit``. It also
-    stands in for ``batch_size=None``.
+    MLPClassifier divides its penalty by the batch's size, so its alpha is ``alpha *
+    batch_size / S_eff``, S_eff being the effective number of samples that it was
+    divided by here. Its `batch_size` is what "auto" and None came to, for as many
+    samples as an epoch had on average.
 
     Parameters describe the training that was, as far as MLPClassifier can say it:
     learning_rate="cosine" becomes "constant", early stopping that watches the

@@ -258,17 +258,17 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
     return Data(X_val, encode(y_val, estimator.classes_, "y_val"), sample_weight_val)
 
 
-def keep_out(data, fraction, seed, classes):
+def hold_out(data, fraction, seed, classes):
     """Data without a stratified fraction of it, and that fraction."""
     n_rows = data.X.shape[0]
     ways = (
-        "Pass X_val and y_val to fit, choose another validation_fraction, or watch the "
+        "Pass X_val and y_val to fit, choose another validation_fraction, or monitor the "
         "training data with validation_fraction=None."
     )
     rare = classes[np.bincount(data.y, minlength=len(classes)) == 1].tolist()
     if rare:
         raise ValueError(
-            f"A stratified validation_fraction={fraction} cannot be kept out for early "
+            f"A stratified validation_fraction={fraction} cannot be held out for early "
             f"stopping: of the classes {rare} there is but one sample each. {ways}"
         )
     n_val = max(math.ceil(fraction * n_rows), len(np.unique(data.y)))
@@ -282,7 +282,7 @@ def keep_out(data, fraction, seed, classes):
     except ValueError as error:
         raise ValueError(
             f"A stratified validation_fraction={fraction} of {n_rows} samples cannot "
-            f"be kept out for early stopping: {error} {ways}"
+            f"be held out for early stopping: {error} {ways}"
         ) from error
     return data.rows(train_rows), data.rows(val_rows)
 

@@ -71,8 +71,8 @@ def _of_dense(X, sample_weight):
             sample_weight=None if sample_weight is None else sample_weight[rows],
         )
     # Where a feature is constant, the scaler's scale is 1: rounding made its variance.
-    varies = scaler.scale_ == np.sqrt(scaler.var_)
-    varies &= scaler.var_ > 0
+    varies = (scaler.scale_ == np.sqrt(scaler.var_)) & (scaler.var_ > 0)
+    varies |= ~np.isfinite(scaler.var_)
     mean = np.where(varies, scaler.mean_, X[0])
     return mean, np.where(varies, scaler.var_, 0.0)
 

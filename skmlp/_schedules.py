@@ -30,7 +30,8 @@ def automatic_rate(activation, n_hidden, *, momentum, is_falling, effective_batc
     else:
         rate = {"tanh": 0.1, "relu": 0.03, "identity": 0.03 / n_hidden}[activation]
     rate *= min(1.0, effective_batch / FULL_BATCH)
-    rate *= min(1.0, max(1.0 - momentum, 0.001) / 0.1)
+    if momentum > 0.9:
+        rate *= max(1.0 - momentum, 0.001) / 0.1
     return rate if is_falling else 0.2 * rate
 
 

@@ -29,7 +29,7 @@ LABELS = {  # kind: three labels; those of two kinds are equal or not as Python 
     "big-endian": np.array([0, 1, 257], ">i8"),
     "days": DAYS,
     "nanoseconds": DAYS.astype("datetime64[ns]"),
-    "a moment later": DAYS.astype("datetime64[s]") + 1,
+    "a moment later": DAYS.astype("datetime64[s]") + np.timedelta64(1, "s"),
 }
 
 

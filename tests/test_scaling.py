@@ -1,0 +1,245 @@
+"""What an estimator is handed: raw features, in whatever units, dense or sparse."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.preprocessing import StandardScaler, scale
+
+from skmlp import MomentumMLPClassifier
+from skmlp._scaling import ENOUGH, ROW_LENGTH
+
+
+def short(**params):
+    return MomentumMLPClassifier((9,), **{"max_iter": 8, "random_state": 0} | params)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return load_wine(return_X_y=True)
+
+
+# -- what is standardised -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_it_is_a_standard_scaler_before_it(wine, dtype):
+    X, y = wine[0].astype(dtype), wine[1]
+    scaler = StandardScaler().fit(X)
+    mlp = short(max_iter=100).fit(X, y)
+    assert_allclose(mlp.feature_mean_, scaler.mean_, rtol=1e-14)
+    assert_allclose(mlp.feature_scale_, scaler.scale_, rtol=1e-14)
+    Z = scaler.transform(X)
+    other = short(max_iter=100, standardize=False).fit(Z, y)
+    tolerance = 1e-9 if dtype == np.float64 else 1e-3
+    assert_allclose(mlp.predict_proba(X), other.predict_proba(Z), atol=tolerance)
+    assert other.feature_mean_ is other.feature_scale_ is None
+
+
+def test_rows_of_many_features_have_length_eight(digits):
+    X, y = digits
+    X = np.hstack([X, X + 1.0])  # 122 columns vary, six do not
+    mlp = short(max_iter=1).fit(X, y)
+    Z = (X - mlp.feature_mean_) / mlp.feature_scale_
+    assert_allclose((Z**2).sum(axis=1).mean(), ROW_LENGTH**2, rtol=1e-12)
+    assert_array_equal(mlp.feature_mean_[[0, 32, 39]], 0)
+    varies = X.std(axis=0) > 0
+    ratio = mlp.feature_scale_[varies] / X.std(axis=0)[varies]
+    assert_allclose(ratio, np.sqrt(122) / ROW_LENGTH, rtol=1e-12)
+
+
+def test_sparse_rows_have_length_eight_and_zeros_stay_zeros(digits):
+    X, y = csr_array(digits[0]), digits[1]
+    mlp = short(max_iter=1).fit(X, y)
+    assert_array_equal(mlp.feature_mean_, 0)
+    assert len(set(mlp.feature_scale_)) == 1
+    lengths = X.multiply(X).sum() / X.shape[0] / mlp.feature_scale_[0] ** 2
+    assert_allclose(lengths, ROW_LENGTH**2, rtol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    exponents=st.lists(st.floats(-4, 5), min_size=13, max_size=13),
+    offset=st.floats(-1e3, 1e3),
+)
+def test_units_do_not_matter(wine, seed, exponents, offset):
+    """Fit on X * s + t predicts what fit on X does."""
+    X, y = wine
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    s = 10.0 ** np.array(exponents)
+    mlp = short(random_state=seed, max_iter=100)
+    expected = mlp.fit(X, y).predict_proba(X)
+    moved = X * s + offset * s
+    assert_allclose(mlp.fit(moved, y).predict_proba(moved), expected, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9999), st.sampled_from([np.asarray, csr_array]))
+def test_statistics_of_integer_weights_are_those_of_repeated_rows(seed, container):
+    rng = np.random.RandomState(seed)
+    X, y = rng.normal(size=(30, 4)) * 10.0 ** rng.randint(-3, 4, 4), np.arange(30) % 2
+    X[rng.uniform(size=X.shape) < 0.3] = 0
+    weight = rng.randint(0, 4, 30)
+    weight[:2] = 1
+    mlp = short(max_iter=1)
+    a = mlp.fit(container(X), y, sample_weight=weight)
+    weighted = a.feature_mean_, a.feature_scale_
+    b = mlp.fit(container(X.repeat(weight, axis=0)), y.repeat(weight))
+    assert_allclose(weighted, (b.feature_mean_, b.feature_scale_), rtol=1e-10)
+
+
+def test_class_weights_do_not_move_the_statistics(wine):
+    mlp = short(class_weight={0: 9, 1: 1, 2: 1}).fit(*wine)
+    assert_allclose(mlp.feature_mean_, wine[0].mean(axis=0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("blocks", [2**10, 2**19])
+def test_statistics_in_blocks_are_those_of_all_rows(wine, blocks, monkeypatch):
+    monkeypatch.setattr("skmlp._scaling.BLOCK_NUMBERS", blocks)
+    X, y = wine
+    mlp = short(max_iter=1)
+    assert_allclose(mlp.fit(X, y).feature_scale_, X.std(axis=0), rtol=1e-13)
+    Z = scale(X)
+    length = np.sqrt((Z**2).sum(axis=1).mean())
+    factor = mlp.fit(csr_array(Z), y).feature_scale_
+    assert_allclose(factor, length / ROW_LENGTH, rtol=1e-13)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e5])
+def test_large_offsets_in_float32_lose_no_more_than_a_scaler_before_it(wine, offset):
+    X = StandardScaler().fit_transform(wine[0])
+    X, y = (X + offset).astype(np.float32), wine[1]
+    Z = StandardScaler().fit_transform(X)
+    ours = short(max_iter=100).fit(X, y)
+    scaled = short(max_iter=100, standardize=False).fit(Z, y)
+    assert_allclose(ours.predict_proba(X), scaled.predict_proba(Z), atol=2e-3)
+    assert ours.score(X, y) > 0.99
+
+
+def test_a_variance_beyond_float64_is_an_error(wine):
+    X, y = wine[0].copy(), wine[1]
+    X[:, 3] *= 1e170
+    with pytest.raises(ValueError, match="variance of column 3"):
+        short().fit(X, y)
+    with pytest.raises(ValueError, match="variance of its rows"):
+        short().fit(csr_array(X), y)
+
+
+# -- kept with the training ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+def test_predictions_do_not_depend_on_the_container(wine, container):
+    """A network of centred features predicts sparse rows as it does dense ones."""
+    X, y = wine
+    mlp = short().fit(container(X), y)
+    expected = mlp.predict_proba(X)
+    assert_allclose(mlp.predict_proba(csr_array(X)), expected, rtol=1e-10)
+    loaded = pickle.loads(pickle.dumps(mlp))
+    assert_array_equal(loaded.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("first", [np.asarray, csr_array])
+@pytest.mark.parametrize("then", [np.asarray, csr_array])
+def test_a_training_may_change_its_container(wine, first, then):
+    X, y = scale(wine[0]), wine[1]
+    params = {"learning_rate": "constant", "learning_rate_init": 0.02}
+    mlp = short(warm_start=True, **params).fit(first(X), y)
+    mean, first_scale = mlp.feature_mean_, mlp.feature_scale_
+    mlp.fit(then(X), y)
+    assert_array_equal(mlp.feature_mean_, mean)
+    assert_array_equal(mlp.feature_scale_, first_scale)
+    whole = short(max_iter=16, **params).fit(first(X), y)
+    assert_allclose(mlp.loss_curve_, whole.loss_curve_, rtol=1e-9)
+
+
+def test_a_warm_start_keeps_the_first_statistics(wine):
+    X, y = wine
+    mlp = short(warm_start=True).fit(X, y)
+    mean = mlp.feature_mean_.copy()
+    mlp.fit(X * 2 + 1, y)
+    assert_array_equal(mlp.feature_mean_, mean)
+    anew = mlp.set_params(warm_start=False).fit(X * 2 + 1, y)
+    assert_allclose(anew.feature_mean_, mean * 2 + 1, rtol=1e-12)
+
+
+def test_statistics_come_from_what_is_trained_on(wine):
+    """Nothing of the held-out validation set leaks into them."""
+    X, y = wine
+    mlp = short(early_stopping=True, validation_fraction=0.4).fit(X, y)
+    n_rows = round(mlp._training_state["rows_seen"] / mlp.n_iter_)
+    assert n_rows < 110
+    assert np.abs(mlp.feature_mean_ - X.mean(axis=0)).max() > 1e-3
+    given = short().fit(X[::2], y[::2], X_val=X[1::2] * 1e6, y_val=y[1::2])
+    assert_allclose(given.feature_mean_, X[::2].mean(axis=0), rtol=1e-13)
+
+
+# -- streams ---------------------------------------------------------------------------
+
+
+def stream(mlp, X, y, size):
+    for start in range(0, len(y), size):
+        rows = slice(start, start + size)
+        mlp.partial_fit(X[rows], y[rows], classes=np.unique(y))
+    return mlp
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_first_blocks_are_merged_until_there_are_enough_rows(wine, size, container):
+    X, y = container(scale(wine[0])[::-1] + 1), wine[1][::-1]
+    n_counted = int(np.ceil(ENOUGH / size) * size)
+    mlp = stream(short(), X, y, size)
+    expected = short(max_iter=1).fit(X[:n_counted], y[:n_counted])
+    assert_allclose(mlp.feature_mean_, expected.feature_mean_, rtol=1e-10)
+    assert_allclose(mlp.feature_scale_, expected.feature_scale_, rtol=1e-10)
+
+
+def test_a_feature_that_was_constant_gets_its_scale_when_it_varies(wine):
+    X, y = wine[0].copy(), wine[1]
+    X[:150, 2] = 5.0
+    X[150:, 2] = np.arange(28) * 1e6
+    mlp = short().fit(X[:150], y[:150])
+    assert mlp.feature_scale_[2] == 1
+    others = mlp.feature_scale_[3:]
+    mlp.partial_fit(X[:100], y[:100])
+    assert mlp.feature_scale_[2] == 1
+    mlp.partial_fit(X[150:], y[150:])
+    counted = np.r_[X[:150, 2], X[:100, 2], X[150:, 2]]
+    assert_allclose(mlp.feature_scale_[2], counted.std(), rtol=1e-10)
+    assert_array_equal(mlp.feature_scale_[3:], others)
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+def test_k_calls_on_the_same_rows_are_a_fit_of_k_epochs(wine, container):
+    """Few rows too, whose statistics are merged with themselves."""
+    for n_rows in (20, 178):
+        X, y = container(wine[0][::-1][:n_rows]), wine[1][::-1][:n_rows]
+        params = {"alpha": 0.0, "learning_rate": "constant"}
+        a, b = short(**params), short(**params, max_iter=4).fit(X, y)
+        for _ in range(4):
+            a.partial_fit(X, y, classes=np.unique(y))
+        assert a.loss_curve_ == b.loss_curve_
+        for one, other in zip(a.coefs_, b.coefs_, strict=True):
+            assert_array_equal(one, other)
+
+
+def test_single_rows_after_a_fit_do_no_harm(digits):
+    X, y = digits
+    mlp = MomentumMLPClassifier(random_state=0).fit(X[:1000], y[:1000])
+    before = mlp.score(X[1000:], y[1000:])
+    stream(mlp, X[1000:1050], y[1000:1050], 1)
+    assert mlp.score(X[1050:], y[1050:]) > before - 0.01
+
+
+def test_a_stream_of_single_rows_learns():
+    X, y = load_breast_cancer(return_X_y=True)
+    order = np.random.RandomState(0).permutation(len(y))
+    mlp = stream(MomentumMLPClassifier(random_state=0), X[order], y[order], 1)
+    assert mlp.score(X, y) > 0.93
