@@ -77,9 +77,7 @@ def learn_from_blocks(X, y, n_passes):
     """partial_fit over the blocks of a Dask array, on the workers that hold them."""
     blocks = da.from_array(X, chunks=(300, X.shape[1]))
     labels = da.from_array(y, chunks=300)
-    # Each block gets its share of the penalty: see partial_fit.
-    alpha = 0.3 / blocks.numblocks[0]
-    mlp = MomentumMLPClassifier(alpha=alpha, batch_size=30, random_state=0)
+    mlp = MomentumMLPClassifier(random_state=0)
     learner = Incremental(mlp, shuffle_blocks=True, random_state=0)
     for i in range(n_passes):
         learner.partial_fit(blocks, labels, classes=np.unique(y))
@@ -103,7 +101,7 @@ def main():
     with Client(cluster) as client:
         print(f"{len(client.scheduler_info()['workers'])} workers")
         compare_searches(client, X, y, args.max_iter)
-        learn_from_blocks(X / 16, y, args.passes)
+        learn_from_blocks(X, y, args.passes)
     if not args.scheduler:
         cluster.close()
 

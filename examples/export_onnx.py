@@ -2,8 +2,8 @@
 A fitted network as an ONNX file
 ================================
 
-A scaler and a network are fitted on the digits, written as ONNX and run by
-onnxruntime, which needs neither scikit-learn nor skmlp. You will see the size of the
+A network is fitted on the digits, written as ONNX and run by onnxruntime, which needs
+neither scikit-learn nor skmlp. You will see the size of the
 file and the largest difference between the two programs' probabilities.
 
 Needs the extra ``onnx``.
@@ -14,8 +14,6 @@ import onnxruntime
 from skl2onnx import to_onnx
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skmlp import MomentumMLPClassifier, to_sklearn
 
@@ -23,14 +21,13 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
     X.astype(np.float32), y, random_state=0
 )
-pipe = make_pipeline(StandardScaler(), MomentumMLPClassifier(random_state=0))
-pipe.fit(X_train, y_train)
+mlp = MomentumMLPClassifier(random_state=0).fit(X_train, y_train)
 
 # %%
 # skl2onnx knows scikit-learn's own classes: give it the same network as one.
 
 model = to_onnx(
-    to_sklearn(pipe), X_train[:1], options={"zipmap": False}
+    to_sklearn(mlp), X_train[:1], options={"zipmap": False}
 ).SerializeToString()
 
 # %%
@@ -38,7 +35,7 @@ model = to_onnx(
 
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 labels, probabilities = session.run(None, {"X": X_test})
-difference = np.abs(probabilities - pipe.predict_proba(X_test)).max()
+difference = np.abs(probabilities - mlp.predict_proba(X_test)).max()
 print(f"{len(model):,} bytes of ONNX, accuracy {np.mean(labels == y_test):.4f}")
 print(f"largest difference in probability: {difference:.1e}")
 assert difference < 1e-5

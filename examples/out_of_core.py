@@ -27,13 +27,12 @@ N_FEATURES, N_CLASSES = 100, 5
 HIDDEN, ALPHA, BATCH = (32,), 1.0, 200
 
 
-def make_network(alpha, **params):
+def make_network(**params):
     return MomentumMLPClassifier(
         HIDDEN,
-        alpha=alpha,
+        alpha=ALPHA,
         batch_size=BATCH,
         learning_rate="constant",  # a stream has no end that a rate could fall towards
-        learning_rate_init=0.2,
         random_state=0,
         **params,
     )
@@ -63,7 +62,7 @@ def write_data(folder, n_samples, block):
 def in_memory_accuracy(folder, n_val, n_epochs):
     """What a fit reaches that holds all of it; runs in a process of its own."""
     X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
-    mlp = make_network(ALPHA, max_iter=n_epochs).fit(X[n_val:], y[n_val:])
+    mlp = make_network(max_iter=n_epochs).fit(X[n_val:], y[n_val:])
     return mlp.score(X[:n_val], y[:n_val])
 
 
@@ -84,9 +83,7 @@ def train_on_blocks(folder, n_val, n_epochs, block):
     y = np.load(folder / "y.npy", mmap_mode="r")
     X_val, y_val = np.array(X[:n_val]), np.array(y[:n_val])
     starts = np.arange(n_val, len(X), block)
-    # Each block counts as the whole training set of its call, so it gets its share
-    # of the penalty.
-    mlp = make_network(ALPHA * block / (len(X) - n_val))
+    mlp = make_network()
     rng = np.random.default_rng(1)
     begin, before, most = time.perf_counter(), allocated(), 0
     for epoch in range(n_epochs):
@@ -122,7 +119,7 @@ def main():
         # Compiling, and what BLAS keeps for itself, come before the limit. (Where it
         # wants another buffer later, 32 MB, and gets none, it tries for ever.)
         few = np.zeros((args.block, N_FEATURES), np.float32)
-        make_network(ALPHA, max_iter=1).fit(
+        make_network(max_iter=1).fit(
             few, np.arange(len(few)) % N_CLASSES
         ).predict(few)
         limit = allocated() + int(args.limit * 1e6)

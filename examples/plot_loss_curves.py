@@ -17,29 +17,21 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skmlp import LossCurveDisplay, MomentumMLPClassifier
 
 X, y = load_digits(return_X_y=True)
 X_train, X_val, y_train, y_val = train_test_split(
-    X / 16, y, test_size=0.3, stratify=y, random_state=0
+    X, y, test_size=0.3, stratify=y, random_state=0
 )
 
 # %%
-# One fit. A pipeline that ends in the classifier can be drawn as it is; its last step
-# keeps a tenth of the data out and watches their loss.
+# One fit. It holds a tenth of the data out and monitors their loss.
 
-early = make_pipeline(
-    StandardScaler(),
-    MomentumMLPClassifier(
-        alpha=0, learning_rate_init=0.3, early_stopping=True, random_state=0
-    ),
-)
+early = MomentumMLPClassifier(alpha=0, early_stopping=True, random_state=0)
 early.fit(X_train, y_train)
 print(
-    f"stopped after epoch {early[-1].n_iter_}, restored epoch {early[-1].best_iter_}, "
+    f"stopped after epoch {early.n_iter_}, restored epoch {early.best_iter_}, "
     f"accuracy on unseen data {early.score(X_val, y_val):.4f}"
 )
 

@@ -10,9 +10,10 @@ MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
 SOME_EPOCHS, MANY_EPOCHS = 5, 50
 
 
+@np.errstate(all="ignore")
 def diverged(task):
     """The error of a training whose numbers are no longer finite."""
-    tries = facts(task) or ["a smaller learning_rate_init or momentum may help"]
+    tries = facts(task) or ["A smaller learning_rate_init or momentum may help"]
     return ValueError(
         f"Training diverged in epoch {task.state.n_iter + 1}: the loss or the weights "
         f"are no longer finite, with learning_rate_init={task.learning_rate_init:.6g} "
@@ -71,7 +72,7 @@ def failure(task):
 
 
 def sentences(found):
-    return " ".join(f"{fact[0].upper()}{fact[1:]}." for fact in found)
+    return " ".join(f"{fact}." for fact in found)
 
 
 def facts(task):
@@ -90,7 +91,7 @@ def light_weights(task):
     total, n_samples, alpha = task.total_weight, len(task.y), task.settings.alpha
     if total < 0.1 * n_samples and alpha > 0:
         return (
-            f"the weights of the {n_samples} samples add up to {total:.3g}, and alpha "
+            f"The weights of the {n_samples} samples add up to {total:.3g}, and alpha "
             f"is divided by that: alpha={alpha * total / n_samples:.3g} penalises as "
             "with weights of mean 1"
         )
@@ -101,8 +102,8 @@ def large_rate(task):
     given, automatic = task.learning_rate_init, task.automatic_rate
     if given > 2 * automatic:
         return (
-            f"learning_rate_init={given:.3g} is large for this network and these "
-            f'batches: "auto" would be {automatic:.3g}'
+            f"The rate is large: learning_rate_init={given:.3g}, where for this "
+            f'network and these batches "auto" is {automatic:.3g}'
         )
     return None
 
@@ -111,8 +112,8 @@ def strong_penalty(task):
     """Whether a step takes away a weight whole, or all steps nearly all of a layer."""
     per_step = task.learning_rate_init * task.decay
     divided = (
-        f"alpha={task.settings.alpha!r} divided by the effective number of samples, "
-        f"{task.state.alpha_weight:.3g}"
+        f"The penalty is strong: alpha={task.settings.alpha!r} divided by the "
+        f"effective number of samples, {task.state.alpha_weight:.3g}"
     )
     if per_step > 1:
         return (
@@ -172,7 +173,7 @@ def unusual_features(task):
         return None
     where = "rows" if seen.is_sparse else f"column {at}"
     return (
-        f"with standardize=False, the features are {size[at]:.3g} times as large as "
+        f"With standardize=False, the features are {size[at]:.3g} times as large as "
         f"suits (those of {where}). Leave standardize=True, or scale them"
     )
 

@@ -59,8 +59,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. The
     features are standardised; learning rate, batch size and first weights suit the data
-    and the network, unless they are given. For N samples with weights s_i (1 where none are given) that
-    add up to S, it minimises
+    and the network, unless they are given. For N samples with weights s_i (1 where none
+    are given) that add up to S, it minimises
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
 
@@ -358,6 +358,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 "0.1.0, format 2: 0.2.0)."
             )
         super().__setstate__(state)
+        self._own_curves()  # those of a copy are shared with what it was copied from
 
     # -- training ----------------------------------------------------------------
 
@@ -393,8 +394,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         y_val : array-like of shape (n_val,), default=None
             Class labels of the validation data.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Weights of the validation data. (`class_weight` counts in the held-out part
-            of the training data, but not in `X_val`.)
+            Weights of the validation data. `class_weight` counts in the held-out part
+            of the training data, but not in `X_val`.
 
         Returns
         -------
@@ -656,10 +657,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         """An independent fitted copy at this epoch, for code of the user's, which may
         keep, change, store or go on training it."""
         other = twin(self)
+        other._own_curves()
         kept = replace(state.kept, params=state.kept.params.copy())
         best = None if state.best is None else kept
         state = kept if best is None else replace(state, best=best)
-        vars(other).update(self._attributes_at(task, state))
+        vars(other).update(other._attributes_at(task, state))
         return other
 
     def _attributes_at(self, task, state):
@@ -695,13 +697,21 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         }
 
     def _curve(self, name, state, before):
-        """What earlier calls recorded and then this one, nan where they did not."""
-        old = getattr(self, f"{name}_", None) if before else []
+        """What earlier calls recorded and then this one, nan where they did not. The
+        list itself grows, so that a call costs what is new."""
+        curve = getattr(self, f"{name}_", None) if before else []
         new = getattr(state, name)[: state.n_new]
-        if not new and not old:
+        if not new and not curve:
             return None
-        old = [np.nan] * before if old is None else old[:before]
-        return old + (new or [np.nan] * state.n_new)
+        if curve is None:
+            curve = [np.nan] * before
+        curve[before:] = new or [np.nan] * state.n_new
+        return curve
+
+    def _own_curves(self):
+        for name in CURVES:
+            if (curve := getattr(self, f"{name}_", None)) is not None:
+                setattr(self, f"{name}_", list(curve))
 
     @property
     def _network(self):

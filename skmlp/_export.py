@@ -39,10 +39,10 @@ def to_sklearn(estimator):
     -------
     mlp : sklearn.neural_network.MLPClassifier or Pipeline
         Fitted; of a Pipeline, that with its last step replaced. Labels and
-        probabilities are those of `estimator` for the same X, to rounding: 1e-12 in
-        float64 where features have their mean within some standard deviations of 0,
-        and as many times more as it is further off. Its arrays are copies, in the same
-        precision.
+        probabilities are those of `estimator` for the same X, to 1e-12 in float64 and
+        1e-6 in float32 where the features' means are within some standard deviations of
+        0, and as many times more as they are further off. Its arrays are copies, in the
+        same precision.
 
     Raises
     ------
@@ -138,7 +138,8 @@ def to_sklearn(estimator):
 def training_parameters(estimator):
     """How the estimator was trained, in MLPClassifier's parameters."""
     params = {name: getattr(estimator, name) for name in SHARED_PARAMETERS}
-    n_samples = round(estimator._training_state["rows_seen"] / estimator.n_iter_)
+    n_epochs = estimator._training_state["n_iter"]  # up to the best one
+    n_samples = round(estimator._training_state["rows_seen"] / n_epochs)
     batch_size = batch_size_of(estimator.batch_size, n_samples)
     params["learning_rate_init"] = float(estimator.learning_rate_init_)
     params["batch_size"] = batch_size

@@ -126,6 +126,7 @@ def fitted_dtype(estimator):
     return np.dtype(estimator._training_state["dtype"])
 
 
+@quietly
 def check_rows(estimator, X):
     """X as the fitted estimator predicts it."""
     how = {"accept_sparse": "csr", "dtype": fitted_dtype(estimator), "order": "C"}
@@ -138,8 +139,7 @@ def check_rows(estimator, X):
         # All that validate_data does to such an array, in three quarters of its
         # time, most of which is spent on a single row.
         return check_array(X, input_name="X", estimator=estimator, **how)
-    with np.errstate(all="ignore"):
-        return validate_data(estimator, X, reset=False, **how)
+    return validate_data(estimator, X, reset=False, **how)
 
 
 def check_single_label(y):
@@ -262,8 +262,8 @@ def hold_out(data, fraction, seed, classes):
     """Data without a stratified fraction of it, and that fraction."""
     n_rows = data.X.shape[0]
     ways = (
-        "Pass X_val and y_val to fit, choose another validation_fraction, or monitor the "
-        "training data with validation_fraction=None."
+        "Pass X_val and y_val to fit, choose another validation_fraction, or monitor "
+        "the training data with validation_fraction=None."
     )
     rare = classes[np.bincount(data.y, minlength=len(classes)) == 1].tolist()
     if rare:

@@ -51,14 +51,17 @@ def measure(X, sample_weight):
         Where a variance is too large a number.
     """
     find = _of_sparse if issparse(X) else _of_dense
-    weight = X.shape[0] if sample_weight is None else sample_weight.sum()
-    found = Statistics(float(weight), *find(X, sample_weight))
+    total = X.shape[0]
+    if sample_weight is not None:  # their unit does not matter, their mean is made 1
+        total = sample_weight.sum()
+        sample_weight = sample_weight / total * X.shape[0]
+    found = Statistics(float(total), *find(X, sample_weight))
     if not np.isfinite(found.variance).all():
         at = int(np.argmin(np.isfinite(found.variance)))
         where = "its rows" if found.is_sparse else f"column {at}"
         raise ValueError(
-            f"X cannot be standardised: the variance of {where} is larger than the "
-            "largest number of float64. Divide X by a power of ten first."
+            f"X cannot be standardised: the variance of {where} is too large for "
+            "float64. Divide X by a power of ten first."
         )
     return found
 
@@ -84,8 +87,7 @@ def _of_sparse(X, sample_weight):
         squares += (
             of_rows.sum() if sample_weight is None else sample_weight[rows] @ of_rows
         )
-    total = X.shape[0] if sample_weight is None else sample_weight.sum()
-    return np.zeros(X.shape[1]), squares / total
+    return np.zeros(X.shape[1]), squares / X.shape[0]
 
 
 def blocks(X):

@@ -1,13 +1,13 @@
-"""Validation data, the scores that are watched, and stopping on them."""
+"""Validation data, the scores that are monitored, and stopping on them."""
 
-import re
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from numpy.testing import assert_allclose, assert_array_equal
+from helpers import assert_same_network
+from numpy.testing import assert_allclose
 from settings import plain
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -88,10 +88,9 @@ def test_scorers_that_take_weights_get_them(split):
 def test_looking_at_validation_data_changes_nothing(split):
     X, y, X_val, y_val = split
     plain = make(batch_size=32).fit(X, y)
-    watched = make(batch_size=32).fit(X, y, X_val=X_val, y_val=y_val)
-    assert plain.loss_curve_ == watched.loss_curve_
-    for a, b in zip(plain.coefs_, watched.coefs_, strict=True):
-        assert_array_equal(a, b)
+    monitored = make(batch_size=32).fit(X, y, X_val=X_val, y_val=y_val)
+    assert plain.loss_curve_ == monitored.loss_curve_
+    assert_same_network(plain, monitored)
     assert plain.validation_loss_curve_ is plain.validation_scores_ is None
 
 
@@ -111,11 +110,10 @@ def test_stops_and_restores_the_best_epoch(split, scoring):
     assert worse[-5:].all()
     assert not any(worse[i : i + 5].all() for i in range(len(worse) - 5))
     same = make(**STOPS).set_params(max_iter=mlp.best_iter_).fit(X, y)
-    for a, b in zip(mlp.coefs_, same.coefs_, strict=True):
-        assert_array_equal(a, b)
+    assert_same_network(mlp, same)
 
 
-def test_keeps_a_stratified_share_of_the_training_data_out(split):
+def test_holds_a_stratified_fraction_of_the_training_data_out(split):
     X, y, _, _ = split
     names = np.array([f"digit {k}" for k in range(10)])
     frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
@@ -136,15 +134,10 @@ def test_keeps_a_stratified_share_of_the_training_data_out(split):
     assert all(row.tobytes() in rows for row in X_val)
 
 
-def test_none_watches_the_training_data(split):
+def test_none_monitors_the_training_data(split):
     X, y, _, _ = split
-    mlp = make(
-        early_stopping=True,
-        validation_fraction=None,
-        scoring="accuracy",
-        n_iter_no_change=3,
-        **STOPS,
-    ).fit(X, y)
+    params = {"early_stopping": True, "validation_fraction": None, **STOPS}
+    mlp = make(scoring="accuracy", n_iter_no_change=3, **params).fit(X, y)
     assert mlp.stop_reason_ == "early_stopping"
     assert mlp.best_validation_score_ == mlp.score(X, y) == 1.0
     assert mlp.validation_loss_curve_ is mlp.validation_scores_ is None
@@ -195,7 +188,7 @@ def test_bad_validation_data_are_refused(split):
         ({"X_val": X_val}, "X_val is given, but y_val is not"),
         ({"y_val": y_val}, "y_val is given, but X_val is not"),
         ({"sample_weight_val": y_val}, "sample_weight_val is given without"),
-        ({"X_val": X_val[:, 1:], "y_val": y_val}, "X has 63 features"),
+        ({"X_val": X_val[:, 1:], "y_val": y_val}, "val: X has 63 features"),
         ({"X_val": X_val, "y_val": y_val + 1}, r"y_val has the labels \[10\]"),
         (
             {"X_val": X_val, "y_val": np.array(list("ab"))[y_val % 2]},
@@ -210,30 +203,25 @@ def test_bad_validation_data_are_refused(split):
             {"X_val": X_val, "y_val": y_val, "sample_weight_val": 1e307 + y_val},
             "sample_weight_val adds up to inf",
         ),
-        ({"X_val": X_val * np.nan, "y_val": y_val}, "NaN"),
+        ({"X_val": X_val * np.nan, "y_val": y_val}, "X_val and y_val: .* NaN"),
+        (
+            {"X_val": np.full((200, 64), object()), "y_val": y_val},
+            "X_val and y_val: float",
+        ),
+        ({"X_val": X_val, "y_val": np.ones((200, 2), int)}, "y_val: y has several"),
+        (
+            {"X_val": X_val, "y_val": y_val, "sample_weight_val": [1.0, 1.0]},
+            "sample_weight_val: sample_we",
+        ),
     ]:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises((ValueError, TypeError), match=said):
             make().fit(X, y, **given)
-
-
-def test_an_unsplittable_class_is_an_error_with_ways_out(iris):
-    X, y = iris
-    y = np.where(np.arange(150) == 0, 7, y)
-    with pytest.raises(ValueError, match=r"validation_fraction=0\.1") as caught:
-        make(early_stopping=True).fit(X, y)
-    for way in ("X_val and y_val", "validation_fraction=None"):
-        assert way in str(caught.value)
 
 
 def test_few_samples_still_give_every_class_a_place(iris):
     X, y = iris[0][::10], iris[1][::10]  # 15 samples: a tenth is less than 3 classes
     mlp = make(early_stopping=True, n_iter_no_change=1, tol=1.0).fit(X, y)
     assert mlp.stop_reason_ == "early_stopping"
-
-
-def test_unknown_scoring_is_refused(split):
-    with pytest.raises(ValueError, match=re.escape("'acuracy'")):
-        make(scoring="acuracy", early_stopping=True).fit(*split[:2])
 
 
 def test_a_scorer_that_raises_leaves_the_estimator_as_it_was(split):
@@ -323,7 +311,7 @@ def test_nobody_is_stopped_on_the_plateau_at_the_beginning(make_data, seed):
 def test_a_fit_that_never_left_the_plateau_says_so(rng):
     X, y = rng.normal(size=(200, 3)), rng.randint(0, 2, 200)
     mlp = make(early_stopping=True, alpha=1.0, max_iter=60)
-    with pytest.warns(ConvergenceWarning, match="hardly better than chance"):
+    with pytest.warns(ConvergenceWarning, match="did not stop the training within max"):
         mlp.fit(X, y)
     assert (mlp.n_iter_, mlp.stop_reason_) == (60, "max_iter")
 

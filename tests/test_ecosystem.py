@@ -1,11 +1,7 @@
 """The estimator inside scikit-learn's tools, run for real."""
 
-import pickle
-
-import joblib
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 from settings import plain
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -42,18 +38,6 @@ def test_clone_has_the_parameters_and_nothing_fitted(mlp, iris):
     copy = clone(mlp.fit(*iris))
     assert copy.get_params() == mlp.get_params()
     assert not hasattr(copy, "coefs_")
-
-
-@pytest.mark.parametrize("keeper", ["pickle", "joblib"])
-def test_saved_and_loaded_predicts_the_same(mlp, iris, keeper, tmp_path):
-    X, y = iris
-    mlp.fit(X, y)
-    if keeper == "pickle":
-        loaded = pickle.loads(pickle.dumps(mlp))
-    else:
-        joblib.dump(mlp, tmp_path / "mlp.joblib")
-        loaded = joblib.load(tmp_path / "mlp.joblib")
-    assert_array_equal(loaded.predict_proba(X), mlp.predict_proba(X))
 
 
 def test_bagging(mlp, iris):

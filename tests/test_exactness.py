@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from reference import train_notebook
 from settings import plain
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import train_test_split
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_initial_weights_are_the_notebooks_in_any_precision(iris, dtype):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_same_seed_same_weights(digits, batch_size, dtype):
     X, y = digits
-    mlp = plain(random_state=3, max_iter=5, batch_size=batch_size)
+    mlp = plain(random_state=3, max_iter=4, batch_size=batch_size)
     first = mlp.fit(X.astype(dtype), y)
     second = clone(mlp).fit(X.astype(dtype), y)
     other = clone(mlp).set_params(random_state=4).fit(X.astype(dtype), y)
@@ -71,28 +71,6 @@ def test_same_seed_same_weights(digits, batch_size, dtype):
     for a, b, c in zip(first.coefs_, second.coefs_, other.coefs_, strict=True):
         assert_array_equal(a, b)
         assert not np.array_equal(a, c)
-
-
-def test_two_processes_give_what_one_gives(digits):
-    X, y = digits
-    results = [
-        GridSearchCV(
-            plain(max_iter=5, random_state=0),
-            {"alpha": [0.1, 1.0], "batch_size": [50, None]},
-            cv=3,
-            n_jobs=n_jobs,
-        ).fit(X, y)
-        for n_jobs in (1, 2)
-    ]
-    one, two = results
-    assert_array_equal(
-        one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
-    )
-    assert one.best_params_ == two.best_params_
-    for a, b in zip(
-        one.best_estimator_.coefs_, two.best_estimator_.coefs_, strict=True
-    ):
-        assert_array_equal(a, b)
 
 
 def test_a_fit_runs_exactly_max_iter_epochs(iris):
@@ -125,7 +103,7 @@ def test_alpha_means_the_same_for_every_batch_size(digits):
 
 
 def test_the_loss_of_many_weights_is_as_exact_in_float32(rng):
-    """Their squares add up to numbers that lose digits, unless in parts (1.6e-5)."""
+    """Their squares add up to numbers that lose digits, unless in pieces (1.6e-5)."""
     X, y = rng.random_sample((20, 20_000)), np.arange(20) % 10
     one, other = (
         plain((100,), alpha=20, batch_size=None, max_iter=1, random_state=0)

@@ -44,19 +44,48 @@ def test_predictions_are_the_same(iris, activation, labels, hidden):
     assert theirs.score(X, y) == ours.score(X, y)
 
 
+# Units and offsets of the features, and how many standard deviations off 0 the means
+# are then, at most: as many times more than 1e-12 may predictions differ.
+UNITS = np.array([1e-6, 1.0, 1e3, 1e9])
+OFFSETS = {"centred": (0.0, 1), "near": (3.0, 3), "far": (1000.0, 1000)}
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+@pytest.mark.parametrize("labels", [["a", "b", "c"], [False, True]])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_raw_features_in_mixed_units(iris, offset, labels, dtype):
+    """The scales that the estimator found are folded into the first layer."""
+    shift, off = OFFSETS[offset]
+    X = ((iris[0] + shift) * UNITS * [1, -1, 1, 1]).astype(dtype)
+    y = np.array(labels)[np.minimum(iris[1], len(labels) - 1)]
+    ours = make(standardize=True).fit(X, y)
+    expected, theirs = ours.predict_proba(X), to_sklearn(ours)
+    assert expected.max() > 0.9
+    atol = off * (1e-12 if dtype == np.float64 else 1e-6)
+    found = theirs.predict_proba(X)
+    assert found.dtype == dtype
+    assert_allclose(found, expected, rtol=0, atol=atol)
+    kind = scipy.sparse.csr_array
+    assert_allclose(theirs.predict_proba(kind(X)), expected, rtol=0, atol=atol)
+    if off < 1000:
+        assert_array_equal(theirs.predict(X), ours.predict(X))
+    # ONNX computes in the precision of X.
+    skl2onnx = pytest.importorskip("skl2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = skl2onnx.to_onnx(theirs, X[:1], options={"zipmap": False})
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    predicted, found = session.run(None, {"X": X})
+    assert_allclose(found, expected, rtol=0, atol=atol)
+    if off < 1000:
+        assert_array_equal(predicted, ours.predict(X))
+
+
 def test_many_classes(rng):
     X, y = rng.normal(size=(120, 4)), np.arange(120) % 40
     ours = make(max_iter=3).fit(X, y)
     assert_array_equal(to_sklearn(ours).predict(X), ours.predict(X))
-
-
-def test_float32_stays_float32(iris):
-    X, y = iris[0].astype(np.float32), iris[1]
-    ours = make().fit(X, y)
-    theirs = to_sklearn(ours)
-    assert theirs.predict_proba(X).dtype == np.float32
-    # A few roundings of float32, each 6e-8.
-    assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), rtol=0, atol=1e-6)
 
 
 def test_it_is_the_fitted_network_that_counts(iris):
@@ -137,10 +166,11 @@ def test_alpha_is_converted(iris, batch_size):
     X, y = iris
     ours = make(batch_size=batch_size, alpha=9.0, momentum=0.0, shuffle=False)
     theirs = to_sklearn(ours.fit(X, y))
+    ours.set_params(warm_start=True, max_iter=1)
     if batch_size == 1000:
         theirs.set_params(batch_size=150)  # it warns where we clip
     theirs.partial_fit(X, y)
-    ours.partial_fit(X, y)
+    ours.fit(X, y)
     for a, b in zip(theirs.coefs_, ours.coefs_, strict=True):
         assert_allclose(a, b, rtol=1e-12, atol=1e-14)
     assert_allclose(theirs.loss_curve_, ours.loss_curve_, rtol=1e-12)
@@ -150,7 +180,8 @@ def test_alpha_is_converted(iris, batch_size):
 @pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 @pytest.mark.filterwarnings("ignore:The network has learned little")
 def test_alpha_counts_the_samples_that_were_trained_on(iris):
-    """Without those kept out, without those of weight zero; a block's own."""
+    """Their effective number: without those held out, without those of weight zero; of
+    a stream all."""
     X, y = iris
     held_out = make(batch_size=30, alpha=9.0, early_stopping=True, tol=0.5).fit(X, y)
     assert_allclose(to_sklearn(held_out).alpha, 9 * 30 / 135)
@@ -158,11 +189,13 @@ def test_alpha_counts_the_samples_that_were_trained_on(iris):
     assert_allclose(to_sklearn(weighted).alpha, 9 * 30 / 75)
     light = make(batch_size=None, alpha=0.03).fit(X, y, np.full(150, 0.001))
     assert to_sklearn(light).batch_size == 150
-    assert_allclose(to_sklearn(light).alpha, 0.03)
+    assert_allclose(to_sklearn(light).alpha, 0.03 * 150 / 0.15)
+    balanced = make(batch_size=30, alpha=9.0, class_weight={0: 4.0}).fit(X, y)
+    assert_allclose(to_sklearn(balanced).alpha, 9 * 30 / (300**2 / 900))
     streamed = make(batch_size=30, alpha=9.0)
     for block in (slice(0, 150, 3), slice(1, 150, 3)):
         streamed.partial_fit(X[block], y[block], classes=[0, 1, 2])
-    assert_allclose(to_sklearn(streamed).alpha, 9 * 30 / 50)
+    assert_allclose(to_sklearn(streamed).alpha, 9 * 30 / 100)
 
 
 def test_neither_changes_the_other(iris):
@@ -189,25 +222,6 @@ def test_what_has_no_counterpart_is_refused(iris):
     for other in (LogisticRegression(), make_pipeline(LogisticRegression()), "mlp"):
         with pytest.raises(TypeError, match=r"(?s)Got .* expected a MomentumMLPC"):
             to_sklearn(other)
-
-
-@pytest.mark.parametrize("labels", [["no", "yes"], [3, 5, 9]])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_onnx(iris, labels, dtype):
-    skl2onnx = pytest.importorskip("skl2onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    X = iris[0].astype(np.float32)
-    y = np.array(labels)[np.minimum(iris[1], len(labels) - 1)]
-    pipe = make_pipeline(StandardScaler(), make()).fit(X.astype(dtype), y)
-    portable = to_sklearn(pipe)
-    model = skl2onnx.to_onnx(portable, X[:1], options={"zipmap": False})
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    predicted, probabilities = session.run(None, {"X": X})
-    # ONNX computes in float32: some roundings, each 6e-8.
-    assert_allclose(probabilities, pipe.predict_proba(X), rtol=0, atol=2e-6)
-    assert_array_equal(predicted, pipe.predict(X))
 
 
 def test_a_pipeline_has_its_last_step_replaced(iris):

@@ -1,5 +1,6 @@
-"""Every gradient against central differences, and the objective's law of batches."""
+"""The gradient against central differences, and the objective's law of batches."""
 
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -11,26 +12,27 @@ from scipy.sparse import csr_array
 
 from skmlp import _training
 from skmlp._network import ACTIVATIONS, Architecture
-from skmlp._training import Arrays, State, Task, run_epoch
+from skmlp._prediction import Network
+from skmlp._training import Buffers, State, Task, run_epoch
 
 STEP = 1e-6
 
 
 def central_differences(function, array):
     """d function() / d array, moving array's entries in place."""
-    slopes = np.empty_like(array)
+    derivatives = np.empty_like(array)
     for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + STEP
+        value = array[index]
+        array[index] = value + STEP
         above = function()
-        array[index] = kept - STEP
+        array[index] = value - STEP
         below = function()
-        array[index] = kept
-        slopes[index] = (above - below) / (2 * STEP)
-    return slopes
+        array[index] = value
+        derivatives[index] = (above - below) / (2 * STEP)
+    return derivatives
 
 
-def plain(name, Z):
+def activated(name, Z):
     return {
         "logistic": lambda: 1 / (1 + np.exp(-Z)),
         "tanh": lambda: np.tanh(Z),
@@ -41,20 +43,44 @@ def plain(name, Z):
 
 def objective(architecture, params, X, y, s, alpha):
     """J, from its definition and nothing else."""
-    A = X.T
+    A, (_, activation, output_activation) = X, architecture.key
     *hidden, output = zip(*architecture.unpack(params), strict=True)
     for coef, intercept in hidden:
-        A = plain(architecture.activation, coef.T @ A + intercept[:, None])
-    A = plain(architecture.output_activation, output[0].T @ A + output[1][:, None])
-    P = np.exp(A) / np.exp(A).sum(axis=0)
-    data = -np.sum(s * np.log(P[y, np.arange(len(y))])) / s.sum()
+        A = activated(activation, A @ coef + intercept)
+    A = activated(output_activation, A @ output[0] + output[1])
+    P = np.exp(A) / np.exp(A).sum(axis=1, keepdims=True)
+    data = -np.sum(s * np.log(P[np.arange(len(y)), y])) / s.sum()
     return data + alpha / (2 * s.sum()) * np.sum(params[: architecture.n_weights] ** 2)
 
 
-def data_for(rng, n, container=np.asarray):
+def data_for(rng, n):
+    """Rows, their labels and weights, and what standardises the features."""
     X, y = rng.normal(size=(n, 4)), np.arange(n) % 3
     X[rng.random(X.shape) < 0.3] = 0
-    return X, container(X), y, rng.uniform(0.5, 3, n)
+    return X, y, rng.uniform(0.5, 3, n), rng.normal(size=4), rng.uniform(0.3, 3, 4)
+
+
+def task_of(
+    architecture,
+    X,
+    y,
+    s,
+    state,
+    batch_size,
+    features=(None, None),
+    rate=1.0,
+    momentum=0.0,
+):
+    state.alpha_weight = float(len(y) if s is None else s.sum())
+    parameters = {
+        "alpha": 0.7, "momentum": momentum, "nesterovs_momentum": False,
+        "shuffle": True, "power_t": 0.5,
+    }  # fmt: skip
+    return Task(
+        SimpleNamespace(**parameters),
+        Network(architecture, state.params, *features),
+        X, y, s, None, state, 1, batch_size, "constant", rate, rate,
+    )  # fmt: skip
 
 
 def start_of(architecture, rng):
@@ -62,35 +88,39 @@ def start_of(architecture, rng):
     return State(params, np.zeros_like(params), seed=0)
 
 
-@pytest.mark.parametrize("in_parts", [False, True])
+def smallest_micro_batches(wanted):
+    """Of 32 rows, where wanted."""
+    sizes = (1, 32) if wanted else (2**19, 256)
+    names = ("MICRO_BATCH_NUMBERS", "MICRO_BATCH_ROWS")
+    return patch.multiple(_training, **dict(zip(names, sizes, strict=True)))
+
+
+@pytest.mark.parametrize("in_micro_batches", [False, True])
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 @pytest.mark.parametrize("output_activation", ["identity", "logistic"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_whole_objective(
-    activation, output_activation, hidden, weighted, container, in_parts, monkeypatch
+    activation, output_activation, hidden, weighted, container, in_micro_batches
 ):
-    """A step with a rate of 1 and no momentum is minus the slope of J, penalty
+    """A step with a rate of 1 and no momentum is minus the gradient of J, penalty
     included; the loss it reports is J."""
-    if in_parts:
-        monkeypatch.setattr(_training, "PART_NUMBERS", 1)
-        monkeypatch.setattr(_training, "PART_ROWS", 32)
     rng = np.random.RandomState(3)
     architecture = Architecture((4, *hidden, 3), activation, output_activation)
-    X, rows, y, s = data_for(rng, 70, container)
+    X, y, s, *_ = data_for(rng, 70)
     state = start_of(architecture, rng)
-    task = Task(
-        architecture, rows, y, s if weighted else None, state, 1, len(y),
-        alpha=0.7, learning_rate_init=1.0, momentum=0.0,
-    )  # fmt: skip
+    task = task_of(
+        architecture, container(X), y, s if weighted else None, state, len(y)
+    )
     s = s if weighted else np.ones(len(y))
-    arrays = Arrays(task)
-    assert (arrays.part_size < len(y)) == in_parts
-    data_loss, penalty = run_epoch(task, arrays)
+    with smallest_micro_batches(in_micro_batches):
+        buffers = Buffers(task)
+    assert (buffers.micro_batch < len(y)) == in_micro_batches
+    data_loss, penalty = run_epoch(task, buffers)
     args = architecture, state.params, X, y, s, 0.7
-    slopes = central_differences(lambda: objective(*args), state.params)
-    assert_allclose(state.params - arrays.params, slopes, rtol=1e-6, atol=1e-8)
+    gradient = central_differences(lambda: objective(*args), state.params)
+    assert_allclose(state.params - buffers.params.P, gradient, rtol=1e-6, atol=1e-8)
     assert_allclose(data_loss, objective(*args[:-1], 0.0), rtol=1e-13)
     assert_allclose(data_loss + penalty, objective(*args), rtol=1e-13)
 
@@ -98,41 +128,53 @@ def test_whole_objective(
 TINY = 2.0**-400  # a rate that moves nothing, and rounds nothing
 
 
-def sum_of_steps(architecture, X, y, s, batch_size, state):
+def sum_of_steps(architecture, X, y, s, batch_size, state, features):
     """What the steps of an epoch add up to while the parameters stay."""
-    task = Task(
-        architecture, X, y, s, state, 1, batch_size,
-        alpha=0.7, learning_rate_init=TINY, momentum=1.0, shuffle=True,
-    )  # fmt: skip
-    arrays = Arrays(task)
-    loss = sum(run_epoch(task, arrays))
-    np.testing.assert_array_equal(arrays.params, state.params)
-    return -arrays.velocity / TINY, loss
+    task = task_of(
+        architecture, X, y, s, state, batch_size, features, momentum=1.0, rate=TINY
+    )
+    buffers = Buffers(task)
+    loss = sum(run_epoch(task, buffers))
+    np.testing.assert_array_equal(buffers.params.P, state.params)
+    return -buffers.params.V / TINY, loss
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     n=st.integers(1, 40),
     seed=st.integers(0, 99),
     weighted=st.booleans(),
     container=st.sampled_from([np.asarray, csr_array]),
-    in_parts=st.booleans(),
+    standardised=st.booleans(),
+    in_micro_batches=st.booleans(),
 )
-def test_an_epochs_steps_add_up_to_the_gradient(n, seed, weighted, container, in_parts):
+def test_an_epochs_steps_add_up_to_the_gradient(
+    n, seed, weighted, container, standardised, in_micro_batches
+):
     """b / N times their sum is the gradient of J, for every batch size, divisors of N
-    or not, with weights as unequal as they may be; and the losses add up to J."""
+    or not, with weights as unequal as they may be; and the losses add up to J, with
+    features standardised on the way or before."""
     rng = np.random.RandomState(seed)
     architecture = Architecture((4, 5, 3), "logistic", "identity")
-    _, rows, y, s = data_for(rng, n, container)
+    X, y, s, mean, scale = data_for(rng, n)
     s = s ** rng.randint(1, 8) if weighted else None
-    state = start_of(architecture, rng)
-    whole, J = sum_of_steps(architecture, rows, y, s, n, state)
-    numbers = 1 if in_parts else 2**19
-    with patch.multiple(_training, PART_NUMBERS=numbers, PART_ROWS=32):
-        for batch_size in range(1, n + 1):
-            total, loss = sum_of_steps(architecture, rows, y, s, batch_size, state)
-            scale = np.abs(whole).max()
-            assert_allclose(
-                total * batch_size / n, whole, rtol=1e-11, atol=1e-13 * scale
+    mean = mean if container is np.asarray else np.zeros(4)  # zeros stay zeros
+    features, before = (None, None), X
+    if standardised:
+        features, before = (mean, scale), (X - mean) / scale
+    state, rows = start_of(architecture, rng), container(X)
+    args = architecture, state.params, before, y, np.ones(n) if s is None else s, 0.7
+    J, whole = objective(*args), None
+    with smallest_micro_batches(in_micro_batches):
+        for batch_size in range(n, 0, -1):
+            total, loss = sum_of_steps(
+                architecture, rows, y, s, batch_size, state, features
             )
+            total *= batch_size / n
+            if whole is None:
+                whole = total
+                derivatives = central_differences(lambda: objective(*args), args[1])
+                assert_allclose(whole, derivatives, rtol=1e-5, atol=1e-8)
+            largest = np.abs(whole).max()
+            assert_allclose(total, whole, rtol=1e-11, atol=1e-13 * largest)
             assert_allclose(loss, J, rtol=1e-12)

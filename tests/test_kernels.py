@@ -1,25 +1,15 @@
 """What is compiled: its arithmetic, and that a user never meets the compiler."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import needs_compiler, run_python
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from settings import plain
 
-import skmlp
 from skmlp import _kernels
 from skmlp._network import ACTIVATIONS
-
-is_compiled = hasattr(_kernels.train, "compiled") and hasattr(
-    _kernels.train.compiled, "signatures"
-)
-needs_compiler = pytest.mark.skipif(not is_compiled, reason="compiling is off")
 
 
 def activated(name, values):
@@ -128,92 +118,25 @@ def test_one_compilation_for_each_precision_and_storage(iris, dtype, tmp_path):
                 mlp.fit(rows, read_only(labels), sample_weight=weights[i % 4])
             mlp.set_params(nesterovs_momentum=np.True_, alpha=np.float32(1), momentum=0)
             mlp.fit(rows, labels).predict(rows)
-    for entry in (_kernels.train, _kernels.score):
-        kinds = {str(signature[:2]) for signature in entry.compiled.signatures}
-        assert len(entry.compiled.signatures) == len(kinds) <= 4
+    for entry in (_kernels.train_epoch, _kernels.predict_rows):
+        kinds = {str(signature[0]) for signature in entry.run.signatures}
+        assert len(entry.run.signatures) == len(kinds) <= 4
 
-
-# -- in processes of their own --------------------------------------------------------
 
 PROGRAM = """
-import sys, time, warnings
 import numpy as np
 from skmlp import MomentumMLPClassifier
-assert "numba" not in sys.modules
 rng = np.random.RandomState(0)
 X, y = rng.normal(size=(90, 9)), np.arange(90) % 3
 mlp = MomentumMLPClassifier((40, 12), max_iter=5, batch_size=32, random_state=0)
-with warnings.catch_warnings(record=True) as said:
-    warnings.simplefilter("always")
-    mlp.fit(X, y).fit(X, y).predict(X)
-print(len(said), *(str(w.message)[:50] for w in said))
-print(mlp.predict_proba(X).sum(axis=0).tolist(), mlp.loss_)
+print(*mlp.fit(X, y).predict_proba(X).sum(axis=0), mlp.loss_)
 """
 
 
-def start(folder=Path(skmlp.__file__).parent.parent, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": str(folder), **environment},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def said_by(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert err == ""
-    return out.splitlines()
-
-
-@needs_compiler
-def test_what_was_compiled_is_kept_and_gives_the_same_numbers(tmp_path):
-    """Two processes compile at once from nothing; another finds what they left; and
-    what is cut short is compiled again. No bit differs, and nobody hears of it."""
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    both = [start(**environment) for _ in range(2)]
-    first, second = map(said_by, both)
-    assert first == second
-    assert first[0] == "0"
-    kept = sorted(tmp_path.rglob("*.nb*"))
-    assert {path.suffix for path in kept} == {".nbi", ".nbc"}
-    times = [path.stat().st_mtime_ns for path in kept]
-    assert said_by(start(**environment)) == first
-    assert [path.stat().st_mtime_ns for path in kept] == times
-    for path in kept:
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2])
-    assert said_by(start(**environment)) == first
-    for path in tmp_path.rglob("*.nbi"):
-        path.write_bytes(b"cnumba\nnothing_of_this_name\n.")  # an AttributeError
-    assert said_by(start(**environment)) == first
-
-
-@needs_compiler
-def test_where_nothing_can_be_kept_it_is_said_once(tmp_path):
-    """As in a read-only installation without a home that can be written."""
-    package = tmp_path / "skmlp"
-    package.mkdir()
-    for file in Path(skmlp.__file__).parent.glob("*.py"):
-        (package / file.name).write_text(file.read_text())
-    (package / "__pycache__").write_text("a file where a folder would have to be")
-    nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null"}
-    process = start(tmp_path, **nowhere, NUMBA_CACHE_DIR="")
-    assert said_by(process)[0].startswith("1 skmlp compiles its training anew")
-
-
-def test_without_the_compiler_the_numbers_are_the_same(tmp_path):
+def test_without_the_compiler_the_numbers_are_the_same():
     """Plain Python is a slow oracle: of the same formulas, rounded elsewhere."""
-    plain = said_by(start(NUMBA_DISABLE_JIT="1"))
-    compiled = said_by(start())
-    for line in zip(plain[1:], compiled[1:], strict=True):
-        slow, fast = (
-            np.array(
-                text.replace("[", "").replace("]", "").replace(",", "").split(), float
-            )
-            for text in line
-        )
-        assert_allclose(slow, fast, rtol=1e-12)
+    slow, fast = (
+        np.array(run_python(PROGRAM, NUMBA_DISABLE_JIT=off).split(), float)
+        for off in (1, 0)
+    )
+    assert_allclose(slow, fast, rtol=1e-12)

@@ -29,36 +29,22 @@ def nothing(estimator, X, y):
 RARE = np.where(np.arange(40) == 7, "rare", np.array(["a", "b"])[Y])
 CASES = {
     "one-hot y": (lambda: make().fit(X, np.eye(2)[Y]), "y.argmax(axis=1)"),
-    "several labels": (
-        lambda: make().fit(X, np.ones((40, 2), int) * [1, 0] | Y[:, None]),
-        "MultiOutputClassifier",
-    ),
     "an unsplittable class": (
         lambda: make(early_stopping=True).fit(X, RARE),
-        "of the classes ['rare'] there is but one sample each. Pass X_val",
+        "of the classes ['rare'] there is but one sample each. Pass X_val "
+        "and y_val to fit, choose another validation_fraction, or ",
     ),
     "class weight nan": (
         lambda: make(class_weight={0: np.nan}).fit(X, Y),
         "class_weight={0: nan} has the weight nan for the class 0",
     ),
-    "class weight inf": (
-        lambda: make(class_weight={0: np.inf}).fit(X, Y),
-        "has the weight inf for the class 0, but expected a finite number >= 0",
-    ),
     "class weight None": (
         lambda: make(class_weight={0: None}).fit(X, Y),
         "has the weight None for the class 0",
     ),
-    "class weight negative": (
-        lambda: make(class_weight={1: -2}).fit(X, Y),
-        "has the weight -2 for the class 1",
-    ),
     "class weights too large": (
         lambda: make(class_weight={0: 1e307}).fit(X, Y, np.full(40, 1e2)),
         "class_weight={0: 1e+307} adds up to inf",
-    ),
-    "weights too large": (
-        lambda: make().fit(X, Y, np.full(40, 1e308)), "adds up to inf"
     ),
     "weights too small": (
         lambda: make().fit(X, Y, np.full(40, 1e-305)), "adds up to 4e-304"
@@ -73,11 +59,10 @@ CASES = {
         "scoring='neg_log_loss' cannot score validation data whose y_val lacks the "
         "classes [1]",
     ),
-    "an infinite alpha": (lambda: make(alpha=np.inf).fit(X, Y), "Got inf"),
-    "an int beyond float": (lambda: make(alpha=10**400).fit(X, Y), "alpha=1000"),
+    "an int beyond float": (lambda: make(alpha=10**400).fit(X, Y), "Got 1000"),
     "alpha beyond float32": (
         lambda: make(alpha=1e50).fit(X.astype(np.float32), Y),
-        "alpha=1e+50 divided by the total weight of the samples, 40, is too large",
+        "alpha=1e+50 divided by the effective number of samples, 40, is too large",
     ),
     "too many units": (
         lambda: make(hidden_layer_sizes=10**12).fit(X, Y),
@@ -107,26 +92,6 @@ def test_what_is_said(case):
     with pytest.raises(ValueError, match=re.escape(said)) as caught:
         call()
     assert str(caught.value).rstrip().endswith((".", "`", "]", ")", ">", "true"))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"momentum": 1.5}, r"'momentum' .* Got 1\.5"),
-        ({"learning_rate": "foo"}, "'learning_rate' .* Got 'foo'"),
-        ({"alpha": -5}, "'alpha' .* Got -5"),
-        ({"batch_size": 0}, "'batch_size' .* Got 0"),
-        ({"alpha": np.inf}, "'alpha' .* Got inf"),
-    ],
-)
-def test_partial_fit_looks_at_the_parameters_in_every_call(wrong, said):
-    mlp = make().partial_fit(X, Y, classes=[0, 1]).partial_fit(X, Y)
-    before = vars(mlp).copy()
-    with pytest.raises(ValueError, match=said):
-        mlp.set_params(**wrong).partial_fit(X, Y)
-    mlp.set_params(**{name: before[name] for name in wrong})
-    assert vars(mlp) == before
-    mlp.partial_fit(X, Y)
 
 
 WRONG = st.one_of(

@@ -12,11 +12,9 @@ import warnings
 
 import numpy as np
 import pytest
-import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
-from scipy.sparse import csr_array
+from numpy.testing import assert_allclose, assert_array_equal
 from settings import plain
 
 from skmlp import MomentumMLPClassifier
@@ -47,12 +45,12 @@ def test_extremes_give_an_error_with_advice_a_warning_or_sound_numbers(
     weights = None if weight is None else np.full(40, weight)
     with warnings.catch_warnings(), np.errstate(all="raise"):
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "The network (has|may have) learned l")
+        warnings.filterwarnings("ignore", "The network has learned little")
         try:
             mlp.fit(rows, Y, sample_weight=weights)
             proba, scores = mlp.predict_proba(rows), mlp.decision_function(rows)
         except ValueError as error:
-            advice = "Try|Scale|expected|too large|infinity"
+            advice = "Try|cale|smaller|expected|too large|infinity"
             assert re.search(advice, str(error)), error  # noqa: PT017
             return
         log_proba, labels = mlp.predict_log_proba(rows), mlp.predict(rows)
@@ -61,6 +59,20 @@ def test_extremes_give_an_error_with_advice_a_warning_or_sound_numbers(
     assert np.allclose(proba.sum(axis=1), 1, atol=1e-6)
     assert_array_equal(labels, proba.argmax(axis=1))
     assert_array_equal(labels, scores.argmax(axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("unit", [1e-290, 1e-30, 1e20, 1e200])
+def test_weights_may_have_any_unit(unit, dtype):
+    """Alpha in the same unit, all is the same: the features' scales, too."""
+    weight, rows = np.linspace(0.5, 2, 40), X.astype(dtype)
+    a = MomentumMLPClassifier((3,), random_state=0, max_iter=3).fit(rows, Y, weight)
+    b = MomentumMLPClassifier((3,), random_state=0, max_iter=3, alpha=0.75 * unit)
+    b.fit(rows, Y, weight * unit)
+    rtol = 1e-9 if dtype == np.float64 else 1e-4
+    assert_allclose(b.feature_mean_, a.feature_mean_, rtol=rtol)
+    assert_allclose(b.feature_scale_, a.feature_scale_, rtol=rtol)
+    assert_allclose(b.predict_proba(rows), a.predict_proba(rows), rtol=rtol)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -78,33 +90,6 @@ def test_predict_is_the_argmax_also_at_ties(dtype):
             assert_array_equal(mlp.predict(X), logs.argmax(axis=1))
             assert_array_equal(mlp.predict(X), mlp.decision_function(X).argmax(axis=1))
             assert np.allclose(proba.sum(axis=1), 1)
-
-
-# -- generators ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrong", ["labels", "diverges", "split", "X_val"])
-def test_a_refused_fit_has_drawn_nothing(wrong):
-    generator = np.random.RandomState(3)
-    mlp = plain((3,), max_iter=3, random_state=generator)
-    data, params = {}, {}
-    y = Y
-    if wrong == "labels":
-        y = Y + 0.5
-    elif wrong == "diverges":
-        params = {"activation": "identity", "learning_rate_init": 1e200, "max_iter": 9}
-    elif wrong == "split":
-        y, params = np.r_[Y[:-1], 7], {"early_stopping": True}
-    else:
-        data = {"X_val": X[:, :2], "y_val": Y}
-    mlp.set_params(**params)
-    with pytest.raises(ValueError, match=r"."):
-        mlp.fit(X, y, **data)
-    expected = plain((3,), max_iter=3, random_state=np.random.RandomState(3)).fit(X, Y)
-    mlp.set_params(
-        activation="logistic", learning_rate_init=0.2, max_iter=3, early_stopping=False
-    )
-    assert mlp.fit(X, Y).loss_ == expected.loss_
 
 
 # -- stored state ----------------------------------------------------------------------
@@ -131,22 +116,16 @@ def test_edits_of_the_weights_count(early_stopping):
     assert continued(mlp) == as_it_was
 
 
+@pytest.mark.filterwarnings("ignore:The network has learned little")
 @pytest.mark.parametrize("method", ["predict_proba", "fit"])
 @pytest.mark.parametrize(
     "edit",
     [
         lambda coefs: [coefs[0].T, *coefs[1:]],
-        lambda coefs: [coefs[1], coefs[0], coefs[2]],
-        lambda coefs: [coefs[0], coefs[0], coefs[2]],
         lambda coefs: [coef[::-1] for coef in coefs],
-        lambda coefs: [
-            coefs[0].base[1:].ravel()[: coefs[0].size].reshape(coefs[0].shape),
-            *coefs[1:],
-        ],
         lambda coefs: [(coef * 9).astype(int) for coef in coefs],
         lambda coefs: [coef.astype(np.float32) for coef in coefs],
         lambda coefs: [coef.tolist() for coef in coefs],
-        lambda coefs: [coefs[0], *(coef.tolist() for coef in coefs[1:])],
         tuple,
     ],
 )
@@ -170,71 +149,19 @@ def test_weights_of_wrong_shapes_are_refused_by_name(name):
             getattr(mlp, method)(*(X, Y)[: 1 + (method == "fit")])
 
 
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
-def test_equal_validation_data_are_the_same_whatever_holds_them(tmp_path):
-    rows = np.where(np.abs(X) < 0.7, 0, X)
-    np.save(tmp_path / "rows.npy", rows)
-    wide = csr_array(rows)
-    wide.indices, wide.indptr = wide.indices.astype("i8"), wide.indptr.astype("i8")
-    with_zeros = csr_array(rows)
-    with_zeros.data = with_zeros.data.copy()
-    mlp = plain(
-        (3,), max_iter=3, early_stopping=True, warm_start=True, learning_rate_init=2.0,
-        n_iter_no_change=50, random_state=0,
-    ).fit(X, Y, X_val=rows, y_val=Y)  # fmt: skip
-    watched = mlp._training_state["watched"]
-    for same in (
-        {"X_val": csr_array(rows)},
-        {"X_val": wide},
-        {"X_val": np.load(tmp_path / "rows.npy", mmap_mode="r")},
-        {"X_val": np.asfortranarray(rows)},
-        {"X_val": rows, "sample_weight_val": np.ones(40)},
-    ):
-        again = copy.deepcopy(mlp).fit(X, Y, y_val=Y, **same)
-        assert again._training_state["watched"] == watched
-    other = copy.deepcopy(mlp).fit(X, Y, X_val=rows + 1e-9, y_val=Y)
-    assert other._training_state["watched"] != watched
-
-
-def test_a_state_of_another_version_is_refused():
-    mlp = plain((3,), max_iter=1).fit(X, Y)
-    state = mlp.__getstate__()
-    old = state["_training_state"].copy()
-    del old["format"]  # as 0.1.0 stored it
-    with pytest.raises(ValueError, match=r"saved by another version .* 0\.1\.0"):
+@pytest.mark.parametrize(("number", "version"), [(1, "0.1.0"), (2, "0.2.0")])
+def test_a_state_of_another_version_is_refused(number, version):
+    state = plain((3,), max_iter=1).fit(X, Y).__getstate__()
+    old = {"format": number} if number > 1 else {}  # as 0.1.0 stored it
+    with pytest.raises(ValueError, match=rf"in format {number}; .*{version}"):
         MomentumMLPClassifier().__setstate__(state | {"_training_state": old})
-
-
-def test_class_weights_of_bools_survive_skops(tmp_path):
-    params = {"class_weight": {False: 0.5, True: 1.5}, "max_iter": 2}
-    mlp = plain((3,), random_state=0, **params).fit(X, Y > 0)
-    skops.io.dump(mlp, tmp_path / "mlp.skops")
-    kind = "skmlp._classifier.MomentumMLPClassifier"
-    loaded = skops.io.load(tmp_path / "mlp.skops", trusted=[kind])
-    assert loaded.class_weight == params["class_weight"]
-    assert loaded.get_params() == mlp.get_params()
-    assert pickle.loads(pickle.dumps(mlp)).class_weight == params["class_weight"]
-    a, b = mlp.partial_fit(X, Y > 0), loaded.partial_fit(X, Y > 0)
-    assert_array_equal(a.coefs_[0], b.coefs_[0])
-
-
-def test_a_call_costs_what_its_rows_cost():
-    """Curves grow in place: nothing is copied, however long the life."""
-    mlp = plain((3,)).partial_fit(X, Y, classes=[0, 1, 2])
-    curve = mlp.loss_curve_
-    for _ in range(5):
-        mlp.partial_fit(X, Y)
-    assert mlp.loss_curve_ is curve
-    assert len(curve) == mlp.n_iter_ == 6
-    twin = copy.copy(mlp)
-    twin.partial_fit(X, Y)
-    assert (len(twin.loss_curve_), len(mlp.loss_curve_)) == (7, 6)
 
 
 def test_a_copy_that_goes_on_leaves_the_other_its_curves():
     data = {"X_val": X, "y_val": Y}
     mlp = plain((3,), max_iter=3, warm_start=True).fit(X, Y, **data)
-    copy.copy(mlp).fit(X, Y, **data)
+    assert len(copy.copy(mlp).fit(X, Y, **data).loss_curve_) == 6
+    assert len(copy.copy(mlp).partial_fit(X, Y).loss_curve_) == 4
     for curve in (mlp.loss_curve_, mlp.validation_loss_curve_, mlp.validation_scores_):
         assert len(curve) == 3
 

@@ -1,0 +1,68 @@
+"""What several test files need: comparisons, spies, processes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from numpy.testing import assert_array_equal
+
+from skmlp import _kernels
+
+needs_compiler = pytest.mark.skipif(
+    not hasattr(_kernels.train_epoch.run, "signatures"), reason="compiling is off"
+)
+needs_fork = pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="no fork on this system"
+)
+
+
+def assert_same_network(a, b):
+    """The same coefs_ and intercepts_, bit for bit, in one precision."""
+    for one, other in zip(
+        a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True
+    ):
+        assert one.dtype == other.dtype
+        assert_array_equal(one, other)
+
+
+def assert_same_training(a, b):
+    """The same network after the same epochs."""
+    for name in ("n_iter_", "loss_curve_", "validation_loss_curve_", "best_iter_"):
+        assert getattr(a, name) == getattr(b, name), name
+    assert_same_network(a, b)
+
+
+def replace_kernel(monkeypatch, name, function):
+    """Let function(original, *args) run where the kernel of this name is called."""
+    original = getattr(_kernels, name)
+
+    def kernel(*args):
+        return function(original, *args)
+
+    kernel.prepare = original.prepare
+    monkeypatch.setattr(_kernels, name, kernel)
+
+
+def start_python(script, *args, **environment):
+    """A script in a process of its own, where SIGINT is not ignored, as it is in a
+    shell's background job."""
+    first = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", first + script, *map(str, args)],
+        env=os.environ | {name: str(value) for name, value in environment.items()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output_of(process):
+    """What it printed; nothing may go wrong, and nobody be warned."""
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "")
+    return out
+
+
+def run_python(script, *args, **environment):
+    return output_of(start_python(script, *args, **environment))
