@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import issparse
 
-from ._prediction import mean_cross_entropy
+from ._prediction import NotFinite, mean_cross_entropy
 from ._scaling import ROW_LENGTH, measure
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
@@ -13,39 +13,24 @@ SOME_EPOCHS, MANY_EPOCHS = 5, 50
 @np.errstate(all="ignore")
 def diverged(task):
     """The error of a training whose numbers are no longer finite."""
-    tries = facts(task) or ["A smaller learning_rate_init or momentum may help"]
+    found = facts(task) or ["A smaller learning_rate_init or momentum may help."]
     return ValueError(
         f"Training diverged in epoch {task.state.n_iter + 1}: the loss or the weights "
         f"are no longer finite, with learning_rate_init={task.learning_rate_init:.6g} "
         f"(this epoch's rate: {task.rate:.3g}), momentum={task.settings.momentum!r} "
-        f"and alpha={task.settings.alpha!r}. {sentences(tries)}"
+        f"and alpha={task.settings.alpha!r}. {' '.join(found)}"
     )
 
 
 @np.errstate(all="ignore")
 def advice(task):
     """What to say of a training that has ended, or None."""
-    return failure(task) or shortfall(task)
-
-
-def shortfall(task):
-    """What early stopping did not do."""
-    state, settings = task.state, task.settings
-    if not settings.early_stopping:
-        return None
-    if state.best is None:
+    if task.settings.early_stopping and task.state.best is None:
         return (
-            f"scoring={settings.scoring!r} gave no number above -inf in any epoch: no "
-            "weights are restored."
+            f"scoring={task.settings.scoring!r} gave no number above -inf in any "
+            "epoch: no weights are restored."
         )
-    if state.stop_reason != "max_iter" or task.learning_rate == "cosine":
-        return None  # the rate has fallen to 0: this is the end
-    if state.has_left_plateau and settings.n_iter_no_change == np.inf:
-        return None  # only the best weights were asked for
-    return (
-        f"early_stopping=True did not stop the training within max_iter="
-        f"{settings.max_iter} epochs. Raise max_iter, or continue with warm_start=True."
-    )
+    return failure(task)
 
 
 def failure(task):
@@ -61,86 +46,68 @@ def failure(task):
     found = facts(task)
     if state.n_new < (SOME_EPOCHS if found else MANY_EPOCHS):
         return None  # nobody expects more of so few
-    if not found:
-        rate = f"{task.learning_rate_init:.3g}"
-        found = [f"{state.n_new} epochs at a rate of {rate} were too few"]
+    rate = f"{task.learning_rate_init:.3g}"
+    found = found or [f"{state.n_new} epochs at a rate of {rate} were too few."]
     how = "no better than" if loss >= chance else "close to"
     return (
         f"The network has learned little: its loss, {loss:.4g}, is {how} that of "
-        f"always predicting the class frequencies, {chance:.4g}. {sentences(found)}"
+        f"always predicting the class frequencies, {chance:.4g}. {' '.join(found)}"
     )
-
-
-def sentences(found):
-    return " ".join(f"{fact}." for fact in found)
 
 
 def facts(task):
     """What is unusual about a training, that which explains most first."""
-    found = (
-        light_weights(task),
-        large_rate(task),
-        strong_penalty(task),
-        saturated_units(task),
-        unusual_features(task),
-    )
-    return [fact for fact in found if fact]
+    checks = light_weights, large_rate, strong_penalty, saturation, unusual_features
+    return [said for check in checks for said in check(task)]
 
 
 def light_weights(task):
     total, n_samples, alpha = task.total_weight, len(task.y), task.settings.alpha
     if total < 0.1 * n_samples and alpha > 0:
-        return (
+        yield (
             f"The weights of the {n_samples} samples add up to {total:.3g}, and alpha "
             f"is divided by that: alpha={alpha * total / n_samples:.3g} penalises as "
-            "with weights of mean 1"
+            "with weights of mean 1."
         )
-    return None
 
 
 def large_rate(task):
-    given, automatic = task.learning_rate_init, task.automatic_rate
-    if given > 2 * automatic:
-        return (
-            f"The rate is large: learning_rate_init={given:.3g}, where for this "
-            f'network and these batches "auto" is {automatic:.3g}'
+    if task.learning_rate_init > 2 * task.automatic_rate:
+        yield (
+            f"The rate is large: learning_rate_init={task.learning_rate_init:.3g}, "
+            'where for this network and these batches "auto" is '
+            f"{task.automatic_rate:.3g}."
         )
-    return None
 
 
 def strong_penalty(task):
     """Whether a step takes away a weight whole, or all steps nearly all of a layer."""
     per_step = task.learning_rate_init * task.decay
-    divided = (
-        f"The penalty is strong: alpha={task.settings.alpha!r} divided by the "
-        f"effective number of samples, {task.state.alpha_weight:.3g}"
+    coefs, _ = task.network.architecture.unpack(task.state.kept.params)
+    left = min(  # of Glorot's standard deviation
+        np.sqrt(np.square(coef, dtype=np.float64).mean() * sum(coef.shape) / 2)
+        for coef in coefs
     )
-    if per_step > 1:
-        return (
-            f"{divided}, times the learning rate is {per_step:.3g}: above 1, each step "
-            "changes the weights' signs. Try a smaller alpha"
+    if task.decay > 0 and (per_step > 1 or left < 0.1):
+        yield (
+            f"The penalty is strong: alpha={task.settings.alpha!r} divided by the "
+            f"effective number of samples, {task.state.alpha_weight:.3g}, times the "
+            f"learning rate is {per_step:.3g} (above 1, each step changes the weights' "
+            f"signs), and a layer's weights are {left:.2g} times their usual size. Try "
+            "a smaller alpha."
         )
-    architecture, params = task.network.architecture, task.state.kept.params
-    for layer, coef in enumerate(architecture.unpack(params)[0]):
-        first = 2 / sum(coef.shape)  # Glorot's variance
-        left = float(np.square(coef, dtype=np.float64).mean()) / first
-        if task.decay > 0 and left < 0.01:
-            return (
-                f"{divided}, has shrunk the weights of layer {layer + 1} to "
-                f"{np.sqrt(left):.2g} of their usual size. Try a smaller alpha"
-            )
-    return None
 
 
-def saturated_units(task):
+def saturation(task):
     """The share of the first hidden layer's outputs whose derivative is about 0."""
     network, activation = task.network, task.network.architecture.activation
     coefs, intercepts = network.architecture.unpack(task.state.kept.params)
     if len(coefs) < 2 or activation == "identity":
-        return None
+        return
     rows = task.X[some_rows(task.X, most=200)]
     if issparse(rows):
         if network.scale is not None:
+            rows = rows.copy()  # until here it may share the user's numbers
             rows.data /= network.scale[rows.indices]
         Z = rows @ coefs[0] + intercepts[0]
     else:  # not by BLAS, whose threads a fork in another thread may cut off
@@ -153,29 +120,26 @@ def saturated_units(task):
         "relu": (Z <= 0).all(axis=0),  # a unit that is off for every row
     }
     if (share := float(np.mean(flat[activation]))) > 0.5:
-        return (
+        yield (
             f"{share:.0%} of the first hidden layer's outputs are saturated. Try a "
-            "smaller learning_rate_init or init_scale"
+            "smaller learning_rate_init or init_scale."
         )
-    return None
 
 
 def unusual_features(task):
     """Features far from a scale of 1, where they are not standardised."""
     if task.network.scale is not None:
-        return None
+        return
     seen = measure(task.X[some_rows(task.X)], None)
     size = np.sqrt(seen.variance + seen.mean[: seen.variance.size] ** 2)
-    if seen.is_sparse:
-        size = size / ROW_LENGTH
+    size = size / ROW_LENGTH if seen.is_sparse else size
     at = int(np.argmax(size))
-    if 0.1 <= size[at] <= 3:
-        return None
-    where = "rows" if seen.is_sparse else f"column {at}"
-    return (
-        f"With standardize=False, the features are {size[at]:.3g} times as large as "
-        f"suits (those of {where}). Leave standardize=True, or scale them"
-    )
+    if not 0.1 <= size[at] <= 3:
+        where = "rows" if seen.is_sparse else f"column {at}"
+        yield (
+            f"With standardize=False, the features are {size[at]:.3g} times as large "
+            f"as suits (those of {where}). Leave standardize=True, or scale them."
+        )
 
 
 def some_rows(X, most=MOST_ROWS):
@@ -196,7 +160,7 @@ def loss_of(task, some):
     X = task.X[some] if issparse(task.X) else np.ascontiguousarray(task.X[some])
     try:
         return mean_cross_entropy(network, X, task.y[some], weight)
-    except ValueError:
+    except NotFinite:
         return np.inf
 
 

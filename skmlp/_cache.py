@@ -19,6 +19,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import numba
+import numba.core.boxing
+import numba.core.runtime.context
 from numba import njit, typeof
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
@@ -66,6 +68,8 @@ class MachineCode(_Cache):
     processor, the types of the arguments.
     """
 
+    has_warned = False
+
     def __init__(self, function):
         self.name = function.__name__
         module = function.__module__
@@ -78,8 +82,7 @@ class MachineCode(_Cache):
             try:
                 content = path.read_bytes()
             except OSError as error:
-                if error.errno is None:  # from a signal's handler, not the system
-                    raise
+                raise_if_not_the_systems(error)
                 continue
             if content[:32] == hashlib.sha256(content[32:]).digest():
                 payload = pickle.loads(content[32:])
@@ -95,9 +98,11 @@ class MachineCode(_Cache):
                 write(path, content)
                 return
             except OSError as error:
-                if error.errno is None:
-                    raise
+                raise_if_not_the_systems(error)
                 failures.append(f"{path.parent}: {error.strerror}")
+        if self.has_warned:
+            return
+        MachineCode.has_warned = True
         warnings.warn(
             "The compiled training could not be stored, so that each process takes "
             f"seconds to compile it anew ({'; '.join(failures)}). Set the environment "
@@ -126,6 +131,12 @@ def folders():
         return [Path(chosen, "skmlp")]
     user = AppDirs(appname="numba", appauthor=False).user_cache_dir
     return [Path(__file__).parent / "__pycache__", Path(user, "skmlp")]
+
+
+def raise_if_not_the_systems(error):
+    """Signals' handlers raise OSErrors, too, most of all TimeoutError."""
+    if error.errno is None or isinstance(error, TimeoutError):
+        raise error
 
 
 def write(path, content):

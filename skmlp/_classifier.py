@@ -47,7 +47,7 @@ STORED = (
     "statistics",
 )
 CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
-LARGEST = float(np.finfo(np.float64).max)  # Python's ints go beyond
+LARGEST = np.finfo(np.float64).max  # Python's ints go beyond
 POSITIVE = Interval(Real, 0, LARGEST, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, LARGEST, closed="left")
 COUNT = Interval(Integral, 1, None, closed="left")
@@ -430,8 +430,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         state.alpha_weight = data.effective_weight
         task = draft._make_task(architecture, data, validation, state, is_stream=False)
         del state  # of which the task has the only one, and lets it go
-        self._train(draft, task, callbacks)
-        said = advice(task)
+        said = self._train(draft, task, callbacks)
         if said is not None:
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
@@ -594,9 +593,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if state.statistics is not None:
             self.feature_mean_ = state.statistics.mean
             self.feature_scale_ = state.statistics.scale
-        network = Network(
-            architecture, state.params, self.feature_mean_, self.feature_scale_
-        )
+        network = Network(architecture, None, self.feature_mean_, self.feature_scale_)
         if is_centred(data.X, network):  # in a training that began with dense rows
             data = data._replace(X=data.X.toarray())
         n_samples = data.X.shape[0]
@@ -626,8 +623,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         )
 
     def _train(self, draft, task, callbacks=None):
-        """Train, and become what the draft is then. An error leaves self as it was, an
-        interrupt with the epochs that are complete."""
+        """Train, and become what the draft is then; returns what there is to say. An
+        error leaves self as it was, an interrupt with the epochs that are complete."""
 
         def attributes(state):
             return lambda: vars(draft._copy_at(task, state))
@@ -641,7 +638,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             else:
                 train(task, callbacks.begin_epoch, end_epoch)
                 callbacks.end(attributes(task.state))
+            said = None if callbacks is None else advice(task)
             self._become(draft._attributes_at(task, task.state))
+            return said
         except KeyboardInterrupt:
             if task.state.n_new > 0:
                 task.state.stop_reason = task.state.stop_reason or "interrupted"

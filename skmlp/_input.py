@@ -146,6 +146,10 @@ def check_single_label(y):
     """Refuse several labels a sample, with the way to go."""
     if not issparse(y) and np.asarray(y).ndim < 2:
         return
+    if np.shape(y)[0] == 1 and np.shape(y)[1] > 1:
+        raise ValueError(
+            f"y has the shape {np.shape(y)}, but expected (n_samples,): pass y.ravel()."
+        )
     kind = type_of_target(y, input_name="y")
     if kind.startswith("multilabel") or kind.endswith("multioutput"):
         way = "Wrap it in sklearn.multioutput.MultiOutputClassifier."
@@ -214,13 +218,16 @@ def weigh_classes(estimator, codes, sample_weight):
         known = classes.tolist(), list(classes)  # dates are of two kinds
         place = {label: i for labels in known for i, label in enumerate(labels)}
         unknown = [label for label in class_weight if label not in place]
-        if unknown:
+        # A fold may lack a class that has a weight. A typo leaves a class without one.
+        if unknown and len(class_weight) - len(unknown) < len(classes):
             raise ValueError(
                 f"class_weight={class_weight!r} has the labels {unknown}, which are "
                 f"not among the classes_ of the classifier: {shown(classes)}."
             )
         weights = np.ones(len(classes))  # (K,)
         for label, weight in class_weight.items():
+            if label in unknown:
+                continue
             if not isinstance(weight, Real) or not 0 <= weight < np.inf:
                 raise ValueError(
                     f"class_weight={class_weight!r} has the weight {weight!r} for the "
@@ -282,8 +289,13 @@ def hold_out(data, fraction, seed, classes):
     except ValueError as error:
         raise ValueError(
             f"A stratified validation_fraction={fraction} of {n_rows} samples cannot "
-            f"be held out for early stopping: {error} {ways}"
+            f"be held out for early stopping: {str(error).rstrip('.')}. {ways}"
         ) from error
+    # The split rounds the share of a rare class to none: give it a row.
+    for k in np.setdiff1d(data.y, data.y[val_rows]):
+        row = train_rows[data.y[train_rows] == k][:1]
+        train_rows = np.setdiff1d(train_rows, row, assume_unique=True)
+        val_rows = np.append(val_rows, row)
     return data.rows(train_rows), data.rows(val_rows)
 
 
@@ -303,14 +315,13 @@ def check_scorer(estimator):
             weight["sample_weight"] = sample_weight
         try:
             value = scorer(fitted, X, y, **weight)
-        except ValueError as error:
+        except Exception as error:
             lacking = sorted(set(fitted.classes_.tolist()) - set(y.tolist()))
-            if not lacking:
-                raise
-            raise ValueError(
-                f"scoring={estimator.scoring!r} cannot score validation data whose "
-                f"y_val lacks the classes {lacking}: {error}"
-            ) from error
+            whose = f", whose y lacks the classes {lacking}" if lacking else ""
+            error.add_note(
+                f"(scoring={estimator.scoring!r} of the validation data{whose})"
+            )
+            raise
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value.item()
         if not isinstance(value, Real):

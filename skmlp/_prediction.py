@@ -5,7 +5,6 @@ many threads as BLAS may use, each with one for its products: they give the same
 however many there are (but where BLAS is of a kind that _threads leaves alone).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.sparse import issparse
 
 from . import _kernels as kernels
 from ._network import Architecture, read_only
-from ._threads import blas_limit, call
+from ._threads import blas_limit, call, map_in_threads
 
 BLOCK_ACTIVATIONS = 2**17  # of a block: about a megabyte
 
@@ -26,6 +25,10 @@ class Network(NamedTuple):
     params: np.ndarray  # (n_params,)
     mean: np.ndarray | None  # (n_features,)
     scale: np.ndarray | None  # (n_features,)
+
+
+class NotFinite(ValueError):
+    """Scores are too large for their precision, or not numbers."""
 
 
 def as_data(X, mean, scale, order=None):
@@ -55,7 +58,7 @@ def map_blocks(function, kind, X, network):
 
     Raises
     ------
-    ValueError
+    NotFinite
         Where scores are not finite.
     """
     architecture, params, mean, scale = network
@@ -69,36 +72,31 @@ def map_blocks(function, kind, X, network):
     gather = scale is not None and not is_sparse
     code = getattr(kernels, kind.upper())
 
-    def of_block(start):
-        rows = slice(start, min(start + block, n_rows))
-        size = rows.stop - start
+    def arguments(start):
+        size = min(block, n_rows - start)
         workspace = architecture.make_workspace(size, X.dtype, gather=gather)
         values = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
+        rows = data, start
         if dense_blocks:
-            args = as_data(X[rows].toarray(), mean, scale), 0
-        else:
-            args = data, start
-        args = *args, layout, params, workspace, code, values
-        kernels.predict_rows.prepare((X.dtype, is_sparse), *args)
+            rows = as_data(X[start : start + size].toarray(), mean, scale), 0
+        return *rows, layout, params, workspace, code, values
+
+    def of_block(start):
+        args = arguments(start)
+        rows = slice(start, start + len(args[-1]))
         if not call(flops, kernels.predict_rows, *args, most=np.inf):
-            raise ValueError(
+            raise NotFinite(
                 f"The network's scores of rows {start} to {rows.stop - 1} are not "
                 f"finite in {X.dtype}: {cause_of_overflow(X[rows], network)}."
             )
-        return function(rows, values)
+        return function(rows, args[-1])
 
+    kind = X.dtype, is_sparse
+    if kind not in kernels.predict_rows.prepared:  # in this thread, the caller's
+        kernels.predict_rows.prepare(kind, *arguments(0))
     starts = range(0, n_rows, block)
-    if len(starts) > 1 and (limit := blas_limit()) > 1:
-        try:
-            threads = ThreadPoolExecutor(min(limit, len(starts)))
-            first = threads.submit(of_block, 0)
-        except RuntimeError as error:
-            if " new " not in str(error):  # else the system gives no thread
-                raise
-            return [of_block(start) for start in starts]
-        with threads:
-            return [first.result(), *threads.map(of_block, starts[1:])]
-    return [of_block(start) for start in starts]
+    n_threads = min(blas_limit(), len(starts)) if len(starts) > 1 else 1
+    return map_in_threads(of_block, starts, n_threads)
 
 
 def cause_of_overflow(rows, network):

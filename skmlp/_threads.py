@@ -96,6 +96,44 @@ def blas_limit():
         return max([1, *numbers, *(lib.get_num_threads() or 1 for lib in _blas())])
 
 
+def map_in_threads(function, items, n_threads):
+    """[function(item) for item in items], in n_threads threads, this one included, or
+    fewer where the system gives no more."""
+    results, errors, turns = [None] * len(items), [], iter(range(len(items)))
+
+    def work():
+        try:
+            for i in turns:  # each i goes to one thread
+                results[i] = function(items[i])
+        except BaseException as error:
+            errors.append(error)
+            end()
+
+    def end():
+        for _ in turns:
+            pass
+
+    threads = []
+    try:
+        for _ in range(n_threads - 1):
+            thread = threading.Thread(target=work)
+            try:
+                thread.start()
+            except RuntimeError:
+                if thread.ident is not None:  # it did start: a signal's handler raised
+                    raise
+                break
+            threads.append(thread)
+        work()
+    finally:
+        end()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
 # A forked child has a copy of each lock, and of the threads only the one that forked.
 # So a fork waits while another thread sets BLAS's number or compiles.
 

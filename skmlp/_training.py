@@ -12,9 +12,9 @@ still, batch_size / N times the sum of an epoch's steps is the gradient of J.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,7 +102,7 @@ class Task:
     """
 
     settings: Any
-    network: Network  # its params are those of the state
+    network: Network  # but for its params, which are those of the state
     X: Any  # (N, n_features), C order or CSR
     y: np.ndarray  # (N,) class indices
     sample_weight: np.ndarray | None  # (N,) float64, all > 0
@@ -172,10 +172,10 @@ def train(task, begin_epoch=None, end_epoch=None):
         if not math.isfinite(data_loss + penalty):
             raise diverged(task)
         advance(task, data_loss, penalty, buffers)
-        if task.settings.verbose:
-            print_line(task, time.perf_counter() - start)
         if end_epoch is not None and end_epoch(task.state):
             task.state.stop_reason = "callback"
+        if task.settings.verbose:
+            print_lines(task, time.perf_counter() - start)
 
 
 class Buffers:
@@ -225,10 +225,11 @@ def run_epoch(task, buffers):
     """One pass over the training set; returns the mean of J's two terms, the second nan
     where a parameter is no longer finite."""
     buffers.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
+    task.last_rate = task.rate
     step = kernels.Step(
         task.batch_size,
         buffers.micro_batch,
-        float(task.rate),
+        float(task.last_rate),
         float(task.settings.momentum),
         bool(task.settings.nesterovs_momentum),
         task.decay,
@@ -321,14 +322,34 @@ def monitor(task, state, score):
         state.n_no_improvement = 0
 
 
-def print_line(task, seconds):
-    state = task.state
-    line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.6f}"
+def print_lines(task, seconds):
+    """Of every verbose-th epoch its number, loss, score, rate and time; and at last why
+    the training ended."""
+    state, settings = task.state, task.settings
+    line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.5f}"
     if task.validation is not None and task.validation.record:
-        line += (
-            f", validation loss {state.validation_loss_curve[-1]:.6f}"
-            f", score {state.validation_scores[-1]:.6f}"
-        )
-    # A full disk or a closed pipe costs the line, not the epochs.
-    with suppress(OSError, ValueError):
-        print(line)
+        line += f", validation loss {state.validation_loss_curve[-1]:.5f}"
+        if settings.scoring != "loss":
+            name = settings.scoring or "accuracy"
+            name = name if isinstance(name, str) else "score"
+            line += f", {name} {state.validation_scores[-1]:.5f}"
+    lines = [f"{line}, rate {task.last_rate:.3g}, {seconds:.3g} s"]
+    if state.n_iter % int(settings.verbose) and not state.stop_reason:
+        return
+    if state.stop_reason:
+        why = {
+            "max_iter": f"max_iter={settings.max_iter}",
+            "early_stopping": "no improvement for more than n_iter_no_change="
+            f"{settings.n_iter_no_change} epochs",
+            "callback": "a callback asked for it",
+        }[state.stop_reason]
+        best = "" if state.best is None else f"; epoch {state.best.n_iter} is restored"
+        lines.append(f"Ended after {state.n_iter} epochs: {why}{best}.")
+    try:
+        print(*lines, sep="\n", flush=True)
+    except (OSError, ValueError) as error:
+        # A full disk or a closed pipe costs the lines, not the epochs. (An OSError of
+        # the system has a number; others come from a signal's handler.)
+        is_the_systems = getattr(error, "errno", None) is not None
+        if isinstance(error, TimeoutError) or not (is_the_systems or sys.stdout.closed):
+            raise

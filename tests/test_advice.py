@@ -58,14 +58,16 @@ def test_weights_that_add_up_to_one():
 @pytest.mark.parametrize(
     ("alpha", "said"),
     [
-        (225, "150, times the learning rate is 1.5: above 1, each step changes the w"),
-        (75, "150, has shrunk the weights of layer 1 to "),
+        (225, "150, times the learning rate is 1.5 (above 1, each step changes the "),
+        (75, "150, times the learning rate is 0.5 (above 1, each step changes the w"),
     ],
 )
 def test_a_penalty_that_is_too_strong(iris, alpha, said):
     divided = f"alpha={alpha} divided by the effective number of samples, {said}"
     mlp = MomentumMLPClassifier(alpha=alpha, learning_rate_init=1.0, momentum=0.0)
-    assert_in_order(said_by(mlp, *iris), divided, "Try a smaller alpha.")
+    assert_in_order(
+        said_by(mlp, *iris), divided, "weights are ", "Try a smaller alpha."
+    )
 
 
 @pytest.mark.parametrize("factor", [1.9, 2.1])
