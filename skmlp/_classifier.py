@@ -47,9 +47,8 @@ STORED = (
     "statistics",
 )
 CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
-LARGEST = np.finfo(np.float64).max  # Python's ints go beyond
-POSITIVE = Interval(Real, 0, LARGEST, closed="neither")
-NOT_NEGATIVE = Interval(Real, 0, LARGEST, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 COUNT = Interval(Integral, 1, None, closed="left")
 AUTO = StrOptions({"auto"})
 

@@ -50,9 +50,9 @@ def is_centred(X, network):
     return issparse(X) and network.mean is not None and network.mean.any()
 
 
-def map_blocks(function, kind, X, network):
-    """[function(rows, values)] of each block: rows a slice, values (B, n_classes) what
-    `kind` names: "scores", "probabilities" or "log_probabilities".
+def map_blocks(function, values, X, network):
+    """[function(rows, values)] of each block: rows a slice, those of `values`
+    (B, n_classes), which are "scores", "probabilities" or "log_probabilities".
 
     X : (n, n_features), dense or CSR, in the precision of network.params.
 
@@ -70,19 +70,22 @@ def map_blocks(function, kind, X, network):
     is_sparse = issparse(X) and not dense_blocks
     flops = architecture.flops(min(block, n_rows), is_sparse)
     gather = scale is not None and not is_sparse
-    code = getattr(kernels, kind.upper())
+    code = getattr(kernels, values.upper())
+    kind = X.dtype, is_sparse
 
     def arguments(start):
         size = min(block, n_rows - start)
         workspace = architecture.make_workspace(size, X.dtype, gather=gather)
-        values = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
-        rows = data, start
+        out = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
         if dense_blocks:
             rows = as_data(X[start : start + size].toarray(), mean, scale), 0
-        return *rows, layout, params, workspace, code, values
+        else:
+            rows = data, start
+        return *rows, layout, params, workspace, code, out
 
     def of_block(start):
         args = arguments(start)
+        kernels.predict_rows.prepare(kind, *args)
         rows = slice(start, start + len(args[-1]))
         if not call(flops, kernels.predict_rows, *args, most=np.inf):
             raise NotFinite(
@@ -91,11 +94,10 @@ def map_blocks(function, kind, X, network):
             )
         return function(rows, args[-1])
 
-    kind = X.dtype, is_sparse
-    if kind not in kernels.predict_rows.prepared:  # in this thread, the caller's
-        kernels.predict_rows.prepare(kind, *arguments(0))
     starts = range(0, n_rows, block)
     n_threads = min(blas_limit(), len(starts)) if len(starts) > 1 else 1
+    if n_threads > 1:  # a warning points at the caller's thread
+        kernels.predict_rows.prepare(kind, *arguments(0))
     return map_in_threads(of_block, starts, n_threads)
 
 

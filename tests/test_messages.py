@@ -56,10 +56,8 @@ CASES = {
     ),
     "a class missing in y_val": (
         lambda: make(scoring="neg_log_loss").fit(X, Y, X_val=X[::2], y_val=Y[::2]),
-        "scoring='neg_log_loss' cannot score validation data whose y_val lacks the "
-        "classes [1]",
+        "scoring='neg_log_loss' of the validation data, whose y lacks the classes [1]",
     ),
-    "an int beyond float": (lambda: make(alpha=10**400).fit(X, Y), "Got 1000"),
     "alpha beyond float32": (
         lambda: make(alpha=1e50).fit(X.astype(np.float32), Y),
         "alpha=1e+50 divided by the effective number of samples, 40, is too large",
@@ -97,7 +95,7 @@ def test_what_is_said(case):
 WRONG = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
     st.complex_numbers(), st.binary(max_size=3), st.just(object()),
-    st.lists(st.integers(-2, 5), max_size=2), st.just(10**400), st.just(np.array(3)),
+    st.lists(st.integers(-2, 5), max_size=2), st.just(np.array(3)),
     st.dictionaries(st.integers(0, 2), st.floats(), max_size=2),
     st.sampled_from([np.float32(2), np.int8(3), np.nan, -0.0, 1e-320, 1e300, 5e4]),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """What the user sees and does while a network trains: lines, callbacks, Ctrl-C,
 threads."""
 
+import errno
 import os
 import pickle
 import signal
@@ -44,14 +45,26 @@ def assert_same_networks(a, b):
 def test_verbose_prints_a_line_an_epoch(iris, capsys):
     X, y = iris
     mlp = make(verbose=True).fit(X, y)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        f"Epoch {i + 1}/4: loss {loss:.6f}" for i, loss in enumerate(mlp.loss_curve_)
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.rsplit(",", 1)[0] for line in lines] == [
+        f"Epoch {i + 1}/4: loss {loss:.5f}, rate 0.2"
+        for i, loss in enumerate(mlp.loss_curve_)
     ]
-    mlp = make(verbose=True, scoring="accuracy").fit(X, y, X_val=X, y_val=y)
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        f"Epoch 4/4: loss {mlp.loss_:.6f}, validation loss "
-        f"{mlp.validation_loss_curve_[-1]:.6f}, score {mlp.score(X, y):.6f}"
+    assert last == "Ended after 4 epochs: max_iter=4."
+    mlp = make(verbose=3, scoring=None).fit(X, y, X_val=X, y_val=y)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("/")[0] for line in lines[:-1]] == ["Epoch 3", "Epoch 4"]
+    assert lines[-2].startswith(
+        f"Epoch 4/4: loss {mlp.loss_:.5f}, validation loss "
+        f"{mlp.validation_loss_curve_[-1]:.5f}, accuracy {mlp.score(X, y):.5f}, rate"
+    )
+    assert max(map(len, lines)) < 100
+    early = make(verbose=99, early_stopping=True, n_iter_no_change=1, tol=9)
+    early.set_params(max_iter=100).fit(X, y)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        f"Ended after {early.n_iter_} epochs: no improvement for more than "
+        f"n_iter_no_change=1 epochs; epoch {early.best_iter_} is restored."
     )
     make().fit(X, y)
     assert capsys.readouterr().out == ""
@@ -338,16 +351,20 @@ def test_ctrl_c_after_the_last_epoch_knows_that_it_was_the_last(iris, monkeypatc
         if task.state.n_iter == task.last_epoch:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_training, "print_line", interrupted)
+    monkeypatch.setattr(_training, "print_lines", interrupted)
     mlp = make(verbose=True)
     with pytest.raises(KeyboardInterrupt):
         mlp.fit(*iris)
     assert (mlp.n_iter_, mlp.stop_reason_) == (4, "max_iter")
 
 
-@pytest.mark.parametrize("error", [OSError("no space left"), ValueError("closed")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "no space left"), ValueError("closed")]
+)
 def test_what_goes_wrong_in_printing_costs_the_line(iris, monkeypatch, error):
     class Broken:
+        closed = True
+
         def write(self, text):
             raise error
 
