@@ -576,7 +576,14 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"was fitted with {fitted.architecture.key}. Restore these parameters, "
                 "or start anew with clone(estimator)."
             )
-        state = State(fitted.params, **{x: self._training_state[x] for x in STORED})
+        stored = {name: self._training_state[name] for name in STORED}
+        stored["velocity"] = np.ravel(stored["velocity"]).astype(fitted.params.dtype)
+        if stored["velocity"].shape != fitted.params.shape:
+            raise ValueError(
+                f"The stored training has {stored['velocity'].size} velocities, but "
+                f"expected {fitted.params.size}, one for each weight and bias."
+            )
+        state = State(fitted.params, **stored)
         if state.statistics is not None:
             state.statistics = Statistics(*state.statistics)
         return state

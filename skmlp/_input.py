@@ -78,6 +78,7 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
         order="C",
     )
     check_classification_targets(y)
+    check_csr(X)
     if sample_weight is not None:
         with told_of("sample_weight"):
             sample_weight = check_weight(sample_weight, X)
@@ -139,7 +140,14 @@ def check_rows(estimator, X):
         # All that validate_data does to such an array, in three quarters of its
         # time, most of which is spent on a single row.
         return check_array(X, input_name="X", estimator=estimator, **how)
-    return validate_data(estimator, X, reset=False, **how)
+    return check_csr(validate_data(estimator, X, reset=False, **how))
+
+
+def check_csr(X):
+    """X, whose indices compiled code will trust where it is sparse."""
+    if issparse(X):
+        X.check_format(full_check=True)
+    return X
 
 
 def check_single_label(y):
@@ -258,6 +266,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
             dtype=dtype,
             order="C",
         )
+        check_csr(X_val)
     if sample_weight_val is not None:
         with told_of("sample_weight_val"):
             sample_weight_val = check_weight(sample_weight_val, X_val)

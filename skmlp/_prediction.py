@@ -31,18 +31,31 @@ class NotFinite(ValueError):
     """Scores are too large for their precision, or not numbers."""
 
 
-def as_data(X, mean, scale, order=None):
-    """X (n, n_features), dense or CSR, as compiled code takes it."""
-    none = np.empty(0)
-    features = (none, none) if scale is None else (mean, 1.0 / scale)
-    features = [read_only(np.ascontiguousarray(x, np.float64)) for x in features]
+def as_data(X, network):
+    """X (n, n_features), dense or CSR, as compiled code takes it.
+
+    Raises
+    ------
+    ValueError
+        Where X, feature_mean_ or feature_scale_ are not as wide as the network.
+    """
+    features, width = [np.empty(0)] * 2, network.architecture.layer_sizes[0]
+    if network.scale is not None:
+        features = [network.mean, 1.0 / np.asarray(network.scale)]
+        features = [np.ascontiguousarray(x, np.float64) for x in features]
+    widths = {X.shape[1], *(x.size for x in features if network.scale is not None)}
+    if widths != {width}:
+        raise ValueError(
+            f"X, feature_mean_ and feature_scale_ have {sorted(widths)} features, but "
+            f"expected {width}, those of the network."
+        )
+    features = [read_only(x) for x in features]
     if isinstance(X, np.ndarray):
-        order = np.empty(0, np.int64) if order is None else order
-        return kernels.Data(read_only(X), None, read_only(order), *features)
+        order = read_only(np.empty(0, np.int64))
+        return kernels.Data(read_only(X), None, order, *features)
     arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
     csr = tuple(read_only(np.ascontiguousarray(*array)) for array in arrays)
-    order = np.arange(X.shape[0]) if order is None else order
-    return kernels.Data(None, csr, read_only(order), *features)
+    return kernels.Data(None, csr, read_only(np.arange(X.shape[0])), *features)
 
 
 def is_centred(X, network):
@@ -61,15 +74,15 @@ def map_blocks(function, values, X, network):
     NotFinite
         Where scores are not finite.
     """
-    architecture, params, mean, scale = network
+    architecture, params = network.architecture, network.params
     n_rows, layout = X.shape[0], architecture.layout
     block = max(BLOCK_ACTIVATIONS // architecture.n_units, 64)
     dense_blocks = is_centred(X, network)
     if not dense_blocks:
-        data = as_data(X, mean, scale)
+        data = as_data(X, network)
     is_sparse = issparse(X) and not dense_blocks
     flops = architecture.flops(min(block, n_rows), is_sparse)
-    gather = scale is not None and not is_sparse
+    gather = network.scale is not None and not is_sparse
     code = getattr(kernels, values.upper())
     kind = X.dtype, is_sparse
 
@@ -78,7 +91,7 @@ def map_blocks(function, values, X, network):
         workspace = architecture.make_workspace(size, X.dtype, gather=gather)
         out = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
         if dense_blocks:
-            rows = as_data(X[start : start + size].toarray(), mean, scale), 0
+            rows = as_data(X[start : start + size].toarray(), network), 0
         else:
             rows = data, start
         return *rows, layout, params, workspace, code, out

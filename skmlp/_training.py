@@ -186,7 +186,7 @@ class Buffers:
         architecture, is_sparse = network.architecture, issparse(X)
         self.n_rows = X.shape[0]
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
-        self.data = as_data(X, network.mean, network.scale)
+        self.data = as_data(X, network)
         gather = not is_sparse and (task.is_shuffled or network.scale is not None)
         # A micro-batch's largest size, and then all of nearly one size.
         row_numbers = 2 * architecture.n_units + (X.shape[1] if gather else 0)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from settings import plain
 
 from skmlp import MomentumMLPClassifier
@@ -211,3 +212,57 @@ def test_a_process_that_is_killed_resumes_bit_for_bit(tmp_path):
         whole.partial_fit(X, Y, classes=[0, 1, 2])
     assert mlp.loss_curve_ == whole.loss_curve_
     assert_array_equal(mlp.coefs_[0], whole.coefs_[0])
+
+
+# -- what is edited after a fit, or lies about itself ----------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("indices", [5, 9999]),
+        ("indices", [0, -1]),
+        ("indices", [3, 2**30]),
+        ("indptr", [7, 10**6]),
+        ("indptr", [7, 0]),
+    ],
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda mlp, X, y: mlp.fit(X, y),
+        lambda mlp, X, y: mlp.partial_fit(X, y),
+        lambda mlp, X, y: mlp.predict(X),
+        lambda mlp, X, y: mlp.fit(np.eye(100, 64), y, X_val=X, y_val=y),
+    ],
+)
+def test_csr_arrays_that_lie_are_refused(digits, name, value, use):
+    X, y = csr_array(digits[0][:100]), digits[1][:100]
+    mlp = MomentumMLPClassifier((5,), max_iter=1).fit(X, y)
+    array = getattr(X, name).copy()
+    array[value[0]] = value[1]
+    setattr(X, name, array)
+    with pytest.raises(ValueError, match=r"ind(ex|ices|ptr)"):
+        use(mlp, X, y)
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda m: m._training_state.update(velocity=np.zeros(1)),
+        lambda m: setattr(m, "feature_mean_", m.feature_mean_[:3]),
+        lambda m: setattr(m, "feature_scale_", np.ones(65)),
+        lambda m: setattr(m, "n_features_in_", 3),
+        lambda m: setattr(m, "coefs_", m.coefs_[:1]),
+        lambda m: m.coefs_.__setitem__(0, m.coefs_[0][:-1]),
+    ],
+)
+def test_what_no_longer_fits_together_is_refused(digits, edit, container):
+    """Compiled code would read, or write, beyond it."""
+    X, y = container(digits[0][:100]), digits[1][:100]
+    mlp = MomentumMLPClassifier((5,), max_iter=1).fit(X, y)
+    edit(mlp)
+    narrow = X[:, : mlp.n_features_in_]
+    with pytest.raises(ValueError, match="expected"):
+        mlp.predict(narrow).size and mlp.partial_fit(narrow, y)
