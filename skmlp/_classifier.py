@@ -24,7 +24,7 @@ from ._input import (
     known_classes,
 )
 from ._network import ACTIVATIONS, architecture_of
-from ._prediction import Network, is_centred, map_blocks
+from ._prediction import Network, map_blocks, needs_dense_rows
 from ._scaling import Statistics, measure, update
 from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
 from ._stacklevel import stacklevel
@@ -597,10 +597,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 schedule = "constant"
         self.feature_mean_ = self.feature_scale_ = None
         if state.statistics is not None:
-            self.feature_mean_ = state.statistics.mean
-            self.feature_scale_ = state.statistics.scale
+            self.feature_mean_, self.feature_scale_ = state.statistics.mean_and_scale(
+                data.X.shape[1]
+            )
         network = Network(architecture, None, self.feature_mean_, self.feature_scale_)
-        if is_centred(data.X, network):  # in a training that began with dense rows
+        if needs_dense_rows(
+            data.X, network
+        ):  # in a training that began with dense rows
             data = data._replace(X=data.X.toarray())
         n_samples = data.X.shape[0]
         batch_size = batch_size_of(self.batch_size, n_samples)

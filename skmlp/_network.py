@@ -43,6 +43,8 @@ class Architecture:
     def __init__(self, layer_sizes, activation, output_activation):
         self.key = layer_sizes, activation, output_activation
         self.layer_sizes, self.activation = layer_sizes, activation
+        # Those of the coefs, and those of the intercepts.
+        self.shapes = list(pairwise(layer_sizes)), [(n,) for n in layer_sizes[1:]]
         names = [*[activation] * (len(layer_sizes) - 2), output_activation]
         counts = [n_in * n_out for n_in, n_out in pairwise(layer_sizes)]
         starts = np.cumsum([0, *counts, *layer_sizes[1:]])
@@ -67,11 +69,6 @@ class Architecture:
         """Floating-point operations of the largest product that BLAS is given."""
         counts = [n_in * n_out for n_in, n_out in pairwise(self.layer_sizes)]
         return 2 * n_rows * max(counts[1:] if is_sparse else counts, default=0)
-
-    @property
-    def shapes(self):
-        """Those of the coefs, and those of the intercepts."""
-        return list(pairwise(self.layer_sizes)), [(n,) for n in self.layer_sizes[1:]]
 
     def unpack(self, params):
         """Views of params (n_params,): lists of coefs (n_in, n_out) and intercepts

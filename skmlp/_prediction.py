@@ -15,6 +15,7 @@ from ._network import Architecture, read_only
 from ._threads import blas_limit, call, map_in_threads
 
 BLOCK_ACTIVATIONS = 2**17  # of a block: about a megabyte
+NONE, NO_ORDER = np.empty(0), read_only(np.empty(0, np.int64))
 
 
 class Network(NamedTuple):
@@ -39,28 +40,29 @@ def as_data(X, network):
     ValueError
         Where X, feature_mean_ or feature_scale_ are not as wide as the network.
     """
-    features, width = [np.empty(0)] * 2, network.architecture.layer_sizes[0]
+    width, features = network.architecture.layer_sizes[0], (NONE, NONE)
+    found = {X.shape[1]}
     if network.scale is not None:
-        features = [network.mean, 1.0 / np.asarray(network.scale)]
-        features = [np.ascontiguousarray(x, np.float64) for x in features]
-    widths = {X.shape[1], *(x.size for x in features if network.scale is not None)}
-    if widths != {width}:
+        mean = np.array(network.mean, np.float64)
+        features = mean, 1.0 / np.asarray(network.scale, np.float64)
+        found |= {mean.size, features[1].size}
+    if found != {width}:
         raise ValueError(
-            f"X, feature_mean_ and feature_scale_ have {sorted(widths)} features, but "
+            f"X, feature_mean_ and feature_scale_ have {sorted(found)} features, but "
             f"expected {width}, those of the network."
         )
-    features = [read_only(x) for x in features]
     if isinstance(X, np.ndarray):
-        order = read_only(np.empty(0, np.int64))
-        return kernels.Data(read_only(X), None, order, *features)
+        return kernels.Data(read_only(X), None, NO_ORDER, *features, False)
     arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
     csr = tuple(read_only(np.ascontiguousarray(*array)) for array in arrays)
-    return kernels.Data(None, csr, read_only(np.arange(X.shape[0])), *features)
+    return kernels.Data(None, csr, read_only(np.arange(X.shape[0])), *features, False)
 
 
-def is_centred(X, network):
-    """Whether rows of X are sparse, but not once their mean is taken away."""
-    return issparse(X) and network.mean is not None and network.mean.any()
+def needs_dense_rows(X, network):
+    """Whether X is sparse, but the network began with dense rows: it takes their means
+    away, or divides each feature by another number."""
+    mean, scale = network.mean, network.scale
+    return issparse(X) and scale is not None and (mean.any() or np.ptp(scale) > 0)
 
 
 def map_blocks(function, values, X, network):
@@ -77,7 +79,7 @@ def map_blocks(function, values, X, network):
     architecture, params = network.architecture, network.params
     n_rows, layout = X.shape[0], architecture.layout
     block = max(BLOCK_ACTIVATIONS // architecture.n_units, 64)
-    dense_blocks = is_centred(X, network)
+    dense_blocks = needs_dense_rows(X, network)
     if not dense_blocks:
         data = as_data(X, network)
     is_sparse = issparse(X) and not dense_blocks

@@ -11,34 +11,41 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
-from sklearn.preprocessing import StandardScaler
 
 ROW_LENGTH = 8.0
 # Statistics of fewer rows are rough: in a stream they are updated up to here.
 ENOUGH = 100.0
-BLOCK_NUMBERS = 2**19  # of X that are looked at at a time: 4 MB
+BLOCK_NUMBERS = 2**17  # of X that are looked at at a time: a megabyte
 
 
 class Statistics(NamedTuple):
     """Of the rows seen so far, weighted by their sample weights."""
 
     weight: float
-    mean: np.ndarray  # (n_features,); zeros where the rows are sparse
-    variance: np.ndarray  # (n_features,); (1,) the rows' mean square where sparse
+    mean: np.ndarray  # (n_features,); where rows are sparse (1,), 0
+    variance: np.ndarray  # (n_features,); where rows are sparse (1,), their mean square
+    is_sparse: bool
 
-    @property
-    def is_sparse(self):
-        return self.variance.shape != self.mean.shape
-
-    @property
-    def scale(self):
-        """(n_features,) what features are divided by."""
+    def mean_and_scale(self, n_features):
+        """What is subtracted from features and what they are divided by, (n_features,)
+        each."""
         is_constant = self.variance == 0
         scale = np.where(is_constant, 1.0, np.sqrt(self.variance))
         if self.is_sparse:
-            return np.full(self.mean.shape, scale[0] / ROW_LENGTH)
+            return np.zeros(n_features), np.full(n_features, scale[0] / ROW_LENGTH)
         # Each feature that varies adds 1 to the mean square of the rows.
-        return scale * max(1.0, np.sqrt((~is_constant).sum()) / ROW_LENGTH)
+        return self.mean, scale * max(1.0, np.sqrt((~is_constant).sum()) / ROW_LENGTH)
+
+    def merge(self, other):
+        """Statistics of the rows of both; the same numbers where both have the same."""
+        weight = self.weight + other.weight
+        share, apart = other.weight / weight, other.mean - self.mean
+        more = other.variance - self.variance + (1 - share) * apart**2
+        return self._replace(
+            weight=weight,
+            mean=self.mean + share * apart,
+            variance=self.variance + share * more,
+        )
 
 
 @np.errstate(all="ignore")  # what overflows is looked at
@@ -50,12 +57,16 @@ def measure(X, sample_weight):
     ValueError
         Where a variance is too large a number.
     """
-    find = _of_sparse if issparse(X) else _of_dense
-    total = X.shape[0]
-    if sample_weight is not None:  # their unit does not matter, their mean is made 1
-        total = sample_weight.sum()
-        sample_weight = sample_weight / total * X.shape[0]
-    found = Statistics(float(total), *find(X, sample_weight))
+    n_rows, of_block = X.shape[0], _of_sparse if issparse(X) else _of_dense
+    weight = np.ones(n_rows)
+    if sample_weight is not None:  # as their squares might be no numbers
+        weight = sample_weight / sample_weight.max()
+    size = max(1, BLOCK_NUMBERS * n_rows // max(X.nnz if issparse(X) else X.size, 1))
+    found = None
+    for start in range(0, n_rows, size):
+        rows = slice(start, min(start + size, n_rows))
+        block = of_block(X, rows, weight[rows])
+        found = block if found is None else found.merge(block)
     if not np.isfinite(found.variance).all():
         at = int(np.argmin(np.isfinite(found.variance)))
         where = "its rows" if found.is_sparse else f"column {at}"
@@ -63,39 +74,29 @@ def measure(X, sample_weight):
             f"X cannot be standardised: the variance of {where} is too large for "
             "float64. Divide X by a power of ten first."
         )
-    return found
-
-
-def _of_dense(X, sample_weight):
-    scaler = StandardScaler(copy=False)
-    for rows in blocks(X):
-        scaler.partial_fit(
-            X[rows],
-            sample_weight=None if sample_weight is None else sample_weight[rows],
+    if not found.is_sparse:  # rounding makes the variance of a constant feature
+        is_constant = np.sqrt(found.variance) <= 1e-13 * np.abs(found.mean)
+        found = found._replace(
+            mean=np.where(is_constant, X[0], found.mean),
+            variance=np.where(is_constant, 0.0, found.variance),
         )
-    # Where a feature is constant, the scaler's scale is 1: rounding made its variance.
-    varies = (scaler.scale_ == np.sqrt(scaler.var_)) & (scaler.var_ > 0)
-    varies |= ~np.isfinite(scaler.var_)
-    mean = np.where(varies, scaler.mean_, X[0])
-    return mean, np.where(varies, scaler.var_, 0.0)
+    total = n_rows if sample_weight is None else sample_weight.sum()
+    return found._replace(weight=float(total))
 
 
-def _of_sparse(X, sample_weight):
-    squares = np.zeros(1)
-    for rows in blocks(X):
-        of_rows = np.asarray(X[rows].astype(np.float64).power(2).sum(axis=1)).ravel()
-        squares += (
-            of_rows.sum() if sample_weight is None else sample_weight[rows] @ of_rows
-        )
-    return np.zeros(X.shape[1]), squares / X.shape[0]
+def _of_dense(X, rows, weight):
+    Z, total = X[rows].astype(np.float64), weight.sum()
+    mean = np.einsum("i,ij->j", weight, Z) / total
+    Z -= mean
+    return Statistics(total, mean, np.einsum("i,ij,ij->j", weight, Z, Z) / total, False)
 
 
-def blocks(X):
-    """Slices of X's rows, of about BLOCK_NUMBERS stored numbers each."""
-    n_rows = X.shape[0]
-    stored = X.nnz if issparse(X) else X.size
-    size = max(1, BLOCK_NUMBERS * n_rows // max(stored, 1))
-    return [slice(start, start + size) for start in range(0, n_rows, size)]
+def _of_sparse(X, rows, weight):
+    starts = X.indptr[rows.start : rows.stop + 1]
+    values = X.data[starts[0] : starts[-1]].astype(np.float64)
+    squares = np.einsum("i,i,i", np.repeat(weight, np.diff(starts)), values, values)
+    total = weight.sum()
+    return Statistics(total, np.zeros(1), np.array([squares / total]), True)
 
 
 def update(seen, X, sample_weight):
@@ -104,23 +105,16 @@ def update(seen, X, sample_weight):
     rough = (seen.variance == 0) | (seen.weight < ENOUGH)
     if not rough.any():
         return seen
-    if seen.is_sparse:
-        X = csr_array(X)
-    elif issparse(X):
+    if issparse(X) and not seen.is_sparse:
         X = X.toarray()
-    added = float(X.shape[0] if sample_weight is None else sample_weight.sum())
-    weight = seen.weight + added
-    is_settled = not seen.is_sparse and seen.weight >= ENOUGH
-    if is_settled and (X[:, rough] == seen.mean[rough]).all():
-        return seen._replace(weight=weight)  # what was constant still is
-    new, share = measure(X, sample_weight), added / weight
-    apart = new.mean - seen.mean
-    mean = seen.mean + share * apart
-    between = 0.0 if seen.is_sparse else (1 - share) * apart**2
-    variance = seen.variance + share * (new.variance - seen.variance + between)
-    rough_mean = False if seen.is_sparse else rough
-    return Statistics(
-        weight,
-        np.where(rough_mean, mean, seen.mean),
-        np.where(rough, variance, seen.variance),
+    elif seen.is_sparse:
+        X = csr_array(X)
+    elif seen.weight >= ENOUGH and (X[:, rough] == seen.mean[rough]).all():
+        # What was constant still is.
+        added = X.shape[0] if sample_weight is None else sample_weight.sum()
+        return seen._replace(weight=seen.weight + float(added))
+    merged = seen.merge(measure(X, sample_weight))
+    return merged._replace(
+        mean=np.where(rough, merged.mean, seen.mean),
+        variance=np.where(rough, merged.variance, seen.variance),
     )

@@ -248,6 +248,10 @@ def run_epoch(task, buffers):
             buffers.flops, kernels.train_epoch, *args, start, stop
         )
         data_loss, penalty = data_loss + of_data, penalty + of_weights
+    is_gathered = (
+        buffers.micro_batch == buffers.n_rows and task.network.scale is not None
+    )
+    buffers.data = buffers.data._replace(is_gathered=is_gathered)
     return data_loss, penalty
 
 
