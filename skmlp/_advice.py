@@ -38,7 +38,7 @@ def failure(task):
     though features tell the classes apart; None where nothing is wrong."""
     state, chance = task.state, task.chance_loss
     if chance == 0 or state.data_loss < 0.5 * chance:
-        return None  # the mean over the last epoch tells so much
+        return None  # already the mean over the last epoch is better
     some = some_rows(task.X)
     loss = loss_of(task, some)
     if loss < 0.98 * chance or (loss < 1.5 * chance and not is_telling(task, some)):
@@ -57,38 +57,41 @@ def failure(task):
 
 def facts(task):
     """What is unusual about a training, that which explains most first."""
-    checks = light_weights, large_rate, strong_penalty, saturation, unusual_features
+    checks = light_weights, unusual_rate, unusual_features, strong_penalty, saturation
     return [said for check in checks for said in check(task)]
 
 
 def light_weights(task):
-    total, n_samples, alpha = task.total_weight, len(task.y), task.settings.alpha
-    if total < 0.1 * n_samples and alpha > 0:
+    total, n_samples, alpha = task.state.alpha_weight, len(task.y), task.settings.alpha
+    if total < 0.1 * n_samples and alpha > 0 and task.settings.class_weight is None:
         yield (
             f"The weights of the {n_samples} samples add up to {total:.3g}, and alpha "
-            f"is divided by that: alpha={alpha * total / n_samples:.3g} penalises as "
-            "with weights of mean 1."
+            f"is divided by that: set alpha={alpha * total / n_samples:.3g}, which "
+            "penalises as with weights of mean 1."
         )
 
 
-def large_rate(task):
-    if task.learning_rate_init > 2 * task.automatic_rate:
+def unusual_rate(task):
+    rate, automatic = task.learning_rate_init, task.automatic_rate
+    if not 0.01 * automatic < rate <= 2 * automatic:
         yield (
-            f"The rate is large: learning_rate_init={task.learning_rate_init:.3g}, "
-            'where for this network and these batches "auto" is '
-            f"{task.automatic_rate:.3g}."
+            f"The rate is {'large' if rate > automatic else 'small'}: "
+            f"learning_rate_init={rate:.3g}, where for this network and these batches "
+            f'"auto" is {automatic:.3g}.'
         )
 
 
 def strong_penalty(task):
     """Whether a step takes away a weight whole, or all steps nearly all of a layer."""
     per_step = task.learning_rate_init * task.decay
+    n_steps = task.state.n_new * len(task.y) / task.batch_size
+    total = per_step * n_steps / max(1 - task.settings.momentum, 1e-3)
     coefs, _ = task.network.architecture.unpack(task.state.kept.params)
     left = min(  # of Glorot's standard deviation
         np.sqrt(np.square(coef, dtype=np.float64).mean() * sum(coef.shape) / 2)
         for coef in coefs
     )
-    if task.decay > 0 and (per_step > 1 or left < 0.1):
+    if per_step > 1 or (total > 1 and left < 0.1):
         yield (
             f"The penalty is strong: alpha={task.settings.alpha!r} divided by the "
             f"effective number of samples, {task.state.alpha_weight:.3g}, times the "

@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
-import numba
+import llvmlite
 import numba.core.boxing
 import numba.core.runtime.context
-from numba import njit, typeof
+from numba import config, njit, typeof
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.registry import cpu_target
@@ -72,10 +72,12 @@ class MachineCode(_Cache):
 
     def __init__(self, function):
         self.name = function.__name__
-        module = function.__module__
-        source = find_spec(module).loader.get_source(module)
-        releases = numba.__version__, sys.implementation.cache_tag
-        self.stamp = repr((source or version("skmlp"), *releases))
+        modules = function.__module__, f"{__package__}._network"
+        sources = [find_spec(name).loader.get_source(name) for name in modules]
+        releases = numba.__version__, llvmlite.__version__, version("skmlp")
+        options = config.OPT, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK
+        python = sys.implementation.cache_tag
+        self.stamp = repr((sources, releases, str(options), python))
 
     def load_overload(self, sig, target_context):
         for path in self._paths(sig, target_context.codegen()):
@@ -126,7 +128,7 @@ class MachineCode(_Cache):
 
 def folders():
     """Where machine code is looked for, and stored in the first that can be written."""
-    chosen = numba.config.CACHE_DIR
+    chosen = config.CACHE_DIR
     if chosen:
         return [Path(chosen, "skmlp")]
     user = AppDirs(appname="numba", appauthor=False).user_cache_dir

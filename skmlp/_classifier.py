@@ -63,9 +63,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
 
-    over weights W_l and (unpenalised) biases. With class weights c_i, s_i c_i takes the
-    place of s_i in the first term, and S_eff = (sum s_i c_i)^2 / sum s_i c_i^2, the
-    effective number of samples [1]_, that of S in the second.
+    over weights W_l and (unpenalised) biases. With class weights c_i, s_i c_i replaces
+    s_i in the first term, and the effective number of samples [1]_, S_eff = (sum s_i
+    c_i)^2 / sum s_i c_i^2, replaces S in the second.
 
     Parameters
     ----------
@@ -88,9 +88,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         these are each feature's mean and standard deviation in the training data,
         weighted by `sample_weight` (1 where a feature is constant); with more than 64
         features that vary, all scales are enlarged by one factor, so that rows have a
-        root mean square length of 8. Of sparse X they are 0 and one number for all,
-        so that rows have that length: zeros stay zeros. They belong to the first
-        ``fit`` or ``partial_fit`` of a training. X is not copied.
+        root mean square length of 8. Of sparse X they are 0 and one number for all, so
+        that rows have that length: zeros stay zeros. (A sparse feature that is ten
+        times larger or smaller than usual where it occurs is brought to the usual
+        size.) A ``fit`` that continues keeps them, ``partial_fit`` brings them up to
+        date. X is not copied.
 
     init_scale : float in (0, 100] or "auto", default="auto"
         Factor on the limit ``sqrt(6 / (n_in + n_out))`` within which each layer's
@@ -126,11 +128,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     learning_rate_init : float > 0 or "auto", default="auto"
         Learning rate of the first epoch. "auto" is 1 for one or two hidden layers of
-        "logistic" and 0.3 for more or none, 0.1 for "tanh", 0.03 for "relu" and 0.03 /
-        n_hidden_layers for "identity"; times ``min(1, b / 32)``, b being the effective
-        number of samples in a batch (the linear scaling rule [3]_); times ``min(1, (1 -
-        momentum) / 0.1)``; and times 0.2 where the rate does not fall to 0, as in
-        ``partial_fit`` and without "cosine". What it came to is `learning_rate_init_`.
+        "logistic" and 0.3 for more, 0.1 for "tanh", 0.03 for "relu" and 0.03 /
+        n_hidden_layers for "identity", 0.3 without hidden layers; times ``min(1, b /
+        32)``, b being the effective number of samples in a batch (the linear scaling
+        rule [3]_; where a batch is the whole training set, their number); times
+        ``min(1, (1 - momentum) / 0.1)``, at least 0.01; and times 0.2 where the rate
+        does not fall to 0, as in ``partial_fit`` and without "cosine". What it came to
+        is `learning_rate_init_`.
 
     power_t : float >= 0, default=0.5
         Exponent of learning_rate="invscaling".
@@ -151,9 +155,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     class_weight : dict, "balanced" or None, default=None
         How much each class matters; "balanced" gives each class the same total weight.
-        It multiplies `sample_weight`, which says how often a row counts, in the loss.
-        The penalty then heeds that few heavy samples tell less than many light ones:
-        alpha is divided by the effective number of samples.
+        In the loss it multiplies `sample_weight`, which says how often a row counts.
+        The penalty is divided by the effective number of samples (see J): the more
+        unequal the weights, the smaller it is.
 
     early_stopping : bool, default=False
         Whether to stop when `scoring` did not improve by `tol` for more than
@@ -217,7 +221,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     out_activation_ : str
         "softmax".
     learning_rate_init_ : float
-        The learning rate that the last call began with.
+        What `learning_rate_init` came to.
     n_iter_ : int
         Epochs trained, over all calls.
     loss_ : float
@@ -445,9 +449,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         same data equal ``fit`` with ``max_iter=k`` (and learning_rate="constant" for
         "cosine"), bit for bit.
 
-        Means and scales of features are those of the first block; while it and the
-        next ones have fewer than 100 rows together, and for a feature that was
-        constant, they are brought up to date.
+        Means and scales of features are those of all rows seen.
 
         Parameters
         ----------
@@ -583,6 +585,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"The stored training has {stored['velocity'].size} velocities, but "
                 f"expected {fitted.params.size}, one for each weight and bias."
             )
+        if self.standardize != (stored["statistics"] is not None):
+            raise ValueError(
+                f"standardize={self.standardize!r} belongs to the first fit of a "
+                "training. Restore it, or start anew with clone(estimator)."
+            )
         state = State(fitted.params, **stored)
         if state.statistics is not None:
             state.statistics = Statistics(*state.statistics)
@@ -597,13 +604,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 schedule = "constant"
         self.feature_mean_ = self.feature_scale_ = None
         if state.statistics is not None:
-            self.feature_mean_, self.feature_scale_ = state.statistics.mean_and_scale(
-                data.X.shape[1]
-            )
+            mean, scale = state.statistics.mean_and_scale()
+            self.feature_mean_, self.feature_scale_ = mean, scale
         network = Network(architecture, None, self.feature_mean_, self.feature_scale_)
-        if needs_dense_rows(
-            data.X, network
-        ):  # in a training that began with dense rows
+        if needs_dense_rows(data.X, network):  # in a training that began with such
             data = data._replace(X=data.X.toarray())
         n_samples = data.X.shape[0]
         batch_size = batch_size_of(self.batch_size, n_samples)
@@ -612,10 +616,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             len(architecture.layer_sizes) - 2,
             momentum=self.momentum,
             is_falling=schedule == "cosine",
-            effective_batch=data.effective_batch(batch_size),
+            effective_batch=data.effective_batch(batch_size, is_stream),
         )
         given = self.learning_rate_init
-        self.learning_rate_init_ = automatic if given == "auto" else given
+        self.learning_rate_init_ = float(automatic if given == "auto" else given)
         return Task(
             settings=self,
             network=network,
@@ -666,6 +670,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         keep, change, store or go on training it."""
         other = twin(self)
         other._own_curves()
+        if self.feature_scale_ is not None:
+            other.feature_mean_ = self.feature_mean_.copy()
+            other.feature_scale_ = self.feature_scale_.copy()
         kept = replace(state.kept, params=state.kept.params.copy())
         best = None if state.best is None else kept
         state = kept if best is None else replace(state, best=best)
@@ -708,12 +715,14 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         """What earlier calls recorded and then this one, nan where they did not. The
         list itself grows, so that a call costs what is new."""
         curve = getattr(self, f"{name}_", None) if before else []
+        if curve and len(curve) > before:  # cut after early stopping
+            curve = curve[:before]
         new = getattr(state, name)[: state.n_new]
         if not new and not curve:
             return None
         if curve is None:
             curve = [np.nan] * before
-        curve[before:] = new or [np.nan] * state.n_new
+        curve += new or [np.nan] * state.n_new
         return curve
 
     def _own_curves(self):

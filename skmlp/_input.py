@@ -39,12 +39,12 @@ class Data(NamedTuple):
         totals = np.bincount(self.y, self.sample_weight, len(c))  # (K,) sums of s
         return float((totals @ c) ** 2 / (totals @ c**2))
 
-    def effective_batch(self, batch_size):
-        """How many rows of equal weight a batch is worth: batch_size (sum w)^2 /
-        (n sum w^2) with weights w (Kish). All rows together are worth their number or,
-        where sample weights repeat them, theirs."""
+    def effective_batch(self, batch_size, is_stream):
+        """The effective number of rows in a batch: batch_size (sum w)^2 / (n sum w^2)
+        with weights w (Kish). A batch that is the whole training set has no noise: it
+        counts its rows, and as often as sample weights repeat them."""
         n_samples = self.y.size
-        if batch_size == n_samples:
+        if batch_size == n_samples and not is_stream:
             return max(
                 n_samples, 0 if self.sample_weight is None else self.sample_weight.sum()
             )

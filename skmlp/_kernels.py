@@ -267,14 +267,8 @@ def take_targets(y, sample_weight, order, start, B, scale, workspace):
 
 
 @kernel
-def factor_of(data, P):
-    """What CSR rows are multiplied by: all features have the same scale."""
-    return P.dtype.type(data.inverse_scale[0] if data.inverse_scale.size else 1.0)
-
-
-@kernel
-def multiply(rows, csr, indices, factor, W, Z):
-    """Z (B, n_out) <- rows W, of CSR rows times factor"""
+def multiply(rows, csr, indices, inverse_scale, W, Z):
+    """Z (B, n_out) <- rows W"""
     if csr is None:
         np.dot(rows, W, Z)
     else:
@@ -282,14 +276,16 @@ def multiply(rows, csr, indices, factor, W, Z):
         Z[:] = 0
         for j in range(indices.size):
             for at in range(starts[indices[j]], starts[indices[j] + 1]):
-                x, column = values[at] * factor, columns[at]
+                x, column = values[at], columns[at]
+                if inverse_scale.size:
+                    x = values.dtype.type(x * inverse_scale[column])
                 for i in range(Z.shape[1]):
                     Z[j, i] += x * W[column, i]
 
 
 @kernel
-def multiply_transposed(rows, csr, indices, factor, dZ, dW):
-    """dW (n_in, n_out) <- rows^T dZ, of CSR rows times factor"""
+def multiply_transposed(rows, csr, indices, inverse_scale, dZ, dW):
+    """dW (n_in, n_out) <- rows^T dZ"""
     if csr is None:
         np.dot(rows.T, dZ, dW)
     else:
@@ -297,7 +293,9 @@ def multiply_transposed(rows, csr, indices, factor, dZ, dW):
         dW[:] = 0
         for j in range(indices.size):
             for at in range(starts[indices[j]], starts[indices[j] + 1]):
-                x, column = values[at] * factor, columns[at]
+                x, column = values[at], columns[at]
+                if inverse_scale.size:
+                    x = values.dtype.type(x * inverse_scale[column])
                 for i in range(dZ.shape[1]):
                     dW[column, i] += x * dZ[j, i]
 
@@ -330,14 +328,14 @@ def units_of(Y, layout, layer, B):
 
 
 @kernel
-def forward(rows, csr, indices, factor, P, layout, workspace):
+def forward(rows, csr, indices, inverse_scale, P, layout, workspace):
     """All layers' activations, into workspace.Y: Y = f(A W + b), A the layer's input.
     Returns the last ones, the scores (B, K)."""
     B = rows.shape[0]
     for layer in range(layout.codes.size):
         W, Z = coef_of(P, layout, layer), units_of(workspace.Y, layout, layer, B)
         if layer == 0:
-            multiply(rows, csr, indices, factor, W, Z)
+            multiply(rows, csr, indices, inverse_scale, W, Z)
         else:
             np.dot(units_of(workspace.Y, layout, layer - 1, B), W, Z)
         activate(layout.codes[layer], Z, intercept_of(P, layout, layer))
@@ -345,7 +343,7 @@ def forward(rows, csr, indices, factor, P, layout, workspace):
 
 
 @kernel
-def backward(rows, csr, indices, factor, P, G, layout, workspace):
+def backward(rows, csr, indices, inverse_scale, P, G, layout, workspace):
     """The gradient G, from the last layer's dY in workspace.dY.
 
     dZ = f'(Z) dY; dW = A^T dZ; db = dZ; and dA = dZ W^T is the layer before's dY. Over
@@ -359,7 +357,7 @@ def backward(rows, csr, indices, factor, P, G, layout, workspace):
         differentiate(layout.codes[layer], Y, dY)
         add_rows(dY, intercept_of(G, layout, layer))
         if layer == 0:
-            multiply_transposed(rows, csr, indices, factor, dY, dW)
+            multiply_transposed(rows, csr, indices, inverse_scale, dY, dW)
         else:
             np.dot(units_of(workspace.Y, layout, layer - 1, B).T, dY, dW)
             dA = units_of(workspace.dY, layout, layer - 1, B)
@@ -438,7 +436,6 @@ def train_epoch(data, y, sample_weight, layout, params, workspace, step, start, 
     """
     N, n_weights = y.size, layout.starts[layout.codes.size]
     scale = N / (step.batch_size * step.total_weight)
-    factor = factor_of(data, params.P)
     loss, penalty = 0.0, 0.0
     while start < stop:
         first = start // step.batch_size * step.batch_size
@@ -448,13 +445,18 @@ def train_epoch(data, y, sample_weight, layout, params, workspace, step, start, 
         rows = take_rows(data.X, data, start, B, workspace)
         indices = data.order[start : start + B]
         take_targets(y, sample_weight, data.order, start, B, scale, workspace)
-        S = forward(rows, data.csr, indices, factor, params.P, layout, workspace)
+        S = forward(
+            rows, data.csr, indices, data.inverse_scale, params.P, layout, workspace
+        )
         dS = units_of(workspace.dY, layout, layout.codes.size - 1, B)  # (B, K)
         ce = cross_entropy(
             S, dS, workspace.y, workspace.w, workspace.top, workspace.norm
         )
         loss += ce * step.batch_size / N
-        backward(rows, data.csr, indices, factor, params.P, gradient, layout, workspace)
+        backward(
+            rows, data.csr, indices, data.inverse_scale, params.P, gradient, layout,
+            workspace,
+        )  # fmt: skip
         if start > first:
             add(params.G, params.D)
         start += B
@@ -477,7 +479,7 @@ def predict_rows(data, start, layout, P, workspace, kind, out):
     B, K = out.shape
     rows = take_rows(data.X, data, start, B, workspace)
     indices = data.order[start : start + B]
-    S = forward(rows, data.csr, indices, factor_of(data, P), P, layout, workspace)
+    S = forward(rows, data.csr, indices, data.inverse_scale, P, layout, workspace)
     finite = True
     for j in range(B):
         for k in range(K):

@@ -14,7 +14,7 @@ from . import _kernels as kernels
 from ._network import Architecture, read_only
 from ._threads import blas_limit, call, map_in_threads
 
-BLOCK_ACTIVATIONS = 2**17  # of a block: about a megabyte
+BLOCK_NUMBERS = 2**17  # features and activations of a block: about a megabyte
 NONE, NO_ORDER = np.empty(0), read_only(np.empty(0, np.int64))
 
 
@@ -59,10 +59,8 @@ def as_data(X, network):
 
 
 def needs_dense_rows(X, network):
-    """Whether X is sparse, but the network began with dense rows: it takes their means
-    away, or divides each feature by another number."""
-    mean, scale = network.mean, network.scale
-    return issparse(X) and scale is not None and (mean.any() or np.ptp(scale) > 0)
+    """Whether X is sparse, and dense once the features' means are subtracted."""
+    return issparse(X) and network.mean is not None and network.mean.any()
 
 
 def map_blocks(function, values, X, network):
@@ -78,13 +76,14 @@ def map_blocks(function, values, X, network):
     """
     architecture, params = network.architecture, network.params
     n_rows, layout = X.shape[0], architecture.layout
-    block = max(BLOCK_ACTIVATIONS // architecture.n_units, 64)
     dense_blocks = needs_dense_rows(X, network)
     if not dense_blocks:
         data = as_data(X, network)
     is_sparse = issparse(X) and not dense_blocks
-    flops = architecture.flops(min(block, n_rows), is_sparse)
     gather = network.scale is not None and not is_sparse
+    numbers = architecture.n_units + (X.shape[1] if gather else 0)  # of a row
+    block = max(BLOCK_NUMBERS // numbers, 64)
+    flops = architecture.flops(min(block, n_rows), is_sparse)
     code = getattr(kernels, values.upper())
     kind = X.dtype, is_sparse
 

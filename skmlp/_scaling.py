@@ -3,8 +3,11 @@
 Dense features: each less its mean over its standard deviation (1 where it is constant).
 With many features, all are then divided by one number more, so that rows have a root
 mean square length of ROW_LENGTH: else the first layer's sums grow with their number.
-Sparse features: divided by one number, so that rows have that length. Zeros stay zeros,
-and rare features are not blown up.
+
+Sparse features: nothing is subtracted, so that zeros stay zeros, and all are divided by
+one number, so that rows have that length: standard deviations would blow rare words up.
+But a feature that is OUTLYING times larger or smaller than usual where it occurs, as an
+income is beside one-hot columns, is first brought to the usual size.
 """
 
 from typing import NamedTuple
@@ -12,54 +15,79 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-ROW_LENGTH = 8.0
-# Statistics of fewer rows are rough: in a stream they are updated up to here.
-ENOUGH = 100.0
+ROW_LENGTH, OUTLYING = 8.0, 10.0
 BLOCK_NUMBERS = 2**17  # of X that are looked at at a time: a megabyte
 
 
 class Statistics(NamedTuple):
-    """Of the rows seen so far, weighted by their sample weights."""
+    """Of the rows seen so far, (n_features,) each: means and variances of dense
+    features; of sparse ones how often they occur, and mean squares."""
 
-    weight: float
-    mean: np.ndarray  # (n_features,); where rows are sparse (1,), 0
-    variance: np.ndarray  # (n_features,); where rows are sparse (1,), their mean square
+    weight: np.ndarray  # sum of the rows' sample weights
+    first: np.ndarray
+    second: np.ndarray
     is_sparse: bool
 
-    def mean_and_scale(self, n_features):
-        """What is subtracted from features and what they are divided by, (n_features,)
-        each."""
-        is_constant = self.variance == 0
-        scale = np.where(is_constant, 1.0, np.sqrt(self.variance))
+    def mean_and_scale(self):
+        """What is subtracted from features and what they are divided by."""
         if self.is_sparse:
-            return np.zeros(n_features), np.full(n_features, scale[0] / ROW_LENGTH)
+            return np.zeros_like(self.first), self._sparse_scale()
+        is_constant = self.second == 0
+        scale = np.where(is_constant, 1.0, np.sqrt(self.second))
         # Each feature that varies adds 1 to the mean square of the rows.
-        return self.mean, scale * max(1.0, np.sqrt((~is_constant).sum()) / ROW_LENGTH)
+        return self.first, scale * max(1.0, np.sqrt((~is_constant).sum()) / ROW_LENGTH)
 
+    def _sparse_scale(self):
+        frequency, square = self.first, self.second
+        if not square.any():
+            return np.ones_like(square)
+        size = np.sqrt(square / np.maximum(frequency, 1e-300))  # where it occurs
+        order = np.argsort(size)
+        middle = np.searchsorted(np.cumsum(frequency[order]), frequency.sum() / 2)
+        ratio = np.where(frequency > 0, size / size[order[middle]], 1.0)
+        scale = np.where(np.abs(np.log(ratio)) > np.log(OUTLYING), ratio, 1.0)
+        return scale * np.sqrt((square / scale**2).sum()) / ROW_LENGTH
+
+    @np.errstate(all="ignore")
     def merge(self, other):
         """Statistics of the rows of both; the same numbers where both have the same."""
-        weight = self.weight + other.weight
-        share, apart = other.weight / weight, other.mean - self.mean
-        more = other.variance - self.variance + (1 - share) * apart**2
-        return self._replace(
-            weight=weight,
-            mean=self.mean + share * apart,
-            variance=self.variance + share * more,
-        )
+        before = self.weight
+        if not self.is_sparse:
+            # However long a feature was constant, that tells nothing of its scale.
+            before = np.where(
+                self.second == 0, np.minimum(before, other.weight), before
+            )
+        weight = before + other.weight
+        share, apart = other.weight / weight, other.first - self.first
+        more = other.second - self.second
+        if not self.is_sparse:
+            more += (1 - share) * apart**2
+        second = self.second + share * more
+        return Statistics(weight, self.first + share * apart, second, self.is_sparse)
+
+    def check(self):
+        """Self, where all are numbers.
+
+        Raises
+        ------
+        ValueError
+            Where the squares of a feature are not.
+        """
+        if not np.isfinite(self.second).all():
+            at = int(np.argmin(np.isfinite(self.second)))
+            raise ValueError(
+                f"X cannot be standardised: the squares of column {at} are too large "
+                "for float64. Divide X by a power of ten first."
+            )
+        return self
 
 
-@np.errstate(all="ignore")  # what overflows is looked at
+@np.errstate(all="ignore")  # too large squares are an error
 def measure(X, sample_weight):
-    """Statistics of X (n, n_features), dense or CSR.
-
-    Raises
-    ------
-    ValueError
-        Where a variance is too large a number.
-    """
+    """Statistics of X (n, n_features), dense or CSR; raises as `check` does."""
     n_rows, of_block = X.shape[0], _of_sparse if issparse(X) else _of_dense
     weight = np.ones(n_rows)
-    if sample_weight is not None:  # as their squares might be no numbers
+    if sample_weight is not None:  # in a unit in which nothing overflows
         weight = sample_weight / sample_weight.max()
     size = max(1, BLOCK_NUMBERS * n_rows // max(X.nnz if issparse(X) else X.size, 1))
     found = None
@@ -67,54 +95,40 @@ def measure(X, sample_weight):
         rows = slice(start, min(start + size, n_rows))
         block = of_block(X, rows, weight[rows])
         found = block if found is None else found.merge(block)
-    if not np.isfinite(found.variance).all():
-        at = int(np.argmin(np.isfinite(found.variance)))
-        where = "its rows" if found.is_sparse else f"column {at}"
-        raise ValueError(
-            f"X cannot be standardised: the variance of {where} is too large for "
-            "float64. Divide X by a power of ten first."
-        )
-    if not found.is_sparse:  # rounding makes the variance of a constant feature
-        is_constant = np.sqrt(found.variance) <= 1e-13 * np.abs(found.mean)
+    found.check()
+    if not found.is_sparse:  # rounding gives a constant feature a tiny variance
+        is_constant = np.sqrt(found.second) <= 1e-13 * np.abs(found.first)
         found = found._replace(
-            mean=np.where(is_constant, X[0], found.mean),
-            variance=np.where(is_constant, 0.0, found.variance),
+            first=np.where(is_constant, X[0], found.first),
+            second=np.where(is_constant, 0.0, found.second),
         )
     total = n_rows if sample_weight is None else sample_weight.sum()
-    return found._replace(weight=float(total))
+    return found._replace(weight=np.full(X.shape[1], float(total)))
 
 
 def _of_dense(X, rows, weight):
     Z, total = X[rows].astype(np.float64), weight.sum()
     mean = np.einsum("i,ij->j", weight, Z) / total
     Z -= mean
-    return Statistics(total, mean, np.einsum("i,ij,ij->j", weight, Z, Z) / total, False)
+    variance = np.einsum("i,ij,ij->j", weight, Z, Z) / total
+    return Statistics(np.full(mean.size, total), mean, variance, False)
 
 
 def _of_sparse(X, rows, weight):
     starts = X.indptr[rows.start : rows.stop + 1]
-    values = X.data[starts[0] : starts[-1]].astype(np.float64)
-    squares = np.einsum("i,i,i", np.repeat(weight, np.diff(starts)), values, values)
-    total = weight.sum()
-    return Statistics(total, np.zeros(1), np.array([squares / total]), True)
+    stored = slice(starts[0], starts[-1])
+    values, columns = X.data[stored].astype(np.float64), X.indices[stored]
+    weights, total = np.repeat(weight, np.diff(starts)), weight.sum()
+    occurs = np.bincount(columns, weights * (values != 0), X.shape[1])
+    squares = np.bincount(columns, weights * values**2, X.shape[1])
+    of_columns = np.full(X.shape[1], total)
+    return Statistics(of_columns, occurs / total, squares / total, True)
 
 
 def update(seen, X, sample_weight):
-    """Statistics with the rows of X counted in, where those of the rows seen so far are
-    rough: of fewer than ENOUGH rows, or of features that were constant."""
-    rough = (seen.variance == 0) | (seen.weight < ENOUGH)
-    if not rough.any():
-        return seen
-    if issparse(X) and not seen.is_sparse:
-        X = X.toarray()
-    elif seen.is_sparse:
+    """Statistics with the rows of X counted in."""
+    if seen.is_sparse:
         X = csr_array(X)
-    elif seen.weight >= ENOUGH and (X[:, rough] == seen.mean[rough]).all():
-        # What was constant still is.
-        added = X.shape[0] if sample_weight is None else sample_weight.sum()
-        return seen._replace(weight=seen.weight + float(added))
-    merged = seen.merge(measure(X, sample_weight))
-    return merged._replace(
-        mean=np.where(rough, merged.mean, seen.mean),
-        variance=np.where(rough, merged.variance, seen.variance),
-    )
+    elif issparse(X):
+        X = X.toarray()
+    return seen.merge(measure(X, sample_weight)).check()

@@ -144,14 +144,16 @@ def _before_fork():
 
 
 def _after_fork():
-    global_compiler_lock.release()
-    _lock.release()
+    try:
+        global_compiler_lock.release()
+    finally:  # an interrupt may have ended the wait for it
+        _lock.release()
 
 
 def _after_fork_in_child():
-    _after_fork()
     _callers.clear()
     _unlimit()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):

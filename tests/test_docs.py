@@ -67,7 +67,7 @@ def test_readme_code_runs(capsys, tmp_path, monkeypatch):
         exec(block, names)
     assert names["search"].best_score_ > -0.12
     assert capsys.readouterr().out.startswith("0.97")
-    assert names["mlp"].n_iter_ == 49
+    assert names["mlp"].n_iter_ == 27
     assert names["bag"].score(names["X_test"], names["y_test"]) > 0.97
     assert len(names["pipe"][-1].validation_scores_) == 100
     assert (tmp_path / "mlp.pickle").exists()

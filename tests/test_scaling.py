@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.preprocessing import StandardScaler, scale
 
 from skmlp import MomentumMLPClassifier
-from skmlp._scaling import ENOUGH, ROW_LENGTH
+from skmlp._scaling import ROW_LENGTH
 
 
 def short(**params):
@@ -53,13 +54,38 @@ def test_rows_of_many_features_have_length_eight(digits):
     assert_allclose(ratio, np.sqrt(122) / ROW_LENGTH, rtol=1e-12)
 
 
-def test_sparse_rows_have_length_eight_and_zeros_stay_zeros(digits):
-    X, y = csr_array(digits[0]), digits[1]
-    mlp = short(max_iter=1).fit(X, y)
+@pytest.mark.parametrize("n_features", [1, 40])
+def test_sparse_rows_have_length_eight_and_zeros_stay_zeros(rng, n_features):
+    X, y = rng.uniform(1, 3, (50, n_features)), np.arange(50) % 2
+    X[rng.uniform(size=X.shape) < 0.6] = 0
+    mlp = short(max_iter=1).fit(csr_array(X), y)
     assert_array_equal(mlp.feature_mean_, 0)
-    assert len(set(mlp.feature_scale_)) == 1
-    lengths = X.multiply(X).sum() / X.shape[0] / mlp.feature_scale_[0] ** 2
-    assert_allclose(lengths, ROW_LENGTH**2, rtol=1e-12)
+    assert_allclose(mlp.feature_scale_, mlp.feature_scale_[0], rtol=1e-14)
+    lengths = ((X / mlp.feature_scale_) ** 2).sum(axis=1)
+    assert_allclose(lengths.mean(), ROW_LENGTH**2, rtol=1e-12)
+
+
+def test_outlying_sparse_features_are_brought_to_the_usual_size(rng):
+    """An income beside one-hot columns, which it would drown, and a tiny share; what is
+    rare but of the usual size is not blown up."""
+    X = np.eye(20)[rng.randint(0, 20, 400)]
+    X[:, :2] = 0, 0
+    X[7, 0] = 1
+    income, share = np.exp(rng.normal(10, 1, 400)), rng.uniform(0, 0.01, 400)
+    X, y = csr_array(np.c_[X, income, share]), np.arange(400) % 2
+    scale = short(max_iter=1).fit(X, y).feature_scale_
+    assert_allclose(scale[:20], scale[0], rtol=1e-14)
+    for column, values in ((20, income), (21, share)):
+        size = np.sqrt((values**2).mean())
+        assert_allclose(scale[column] / scale[0], size, rtol=1e-10)
+
+
+def test_sparse_features_in_mixed_units_are_learned(wine):
+    """.69 with one scale for all, .97 dense."""
+    X, y = csr_array(wine[0]), wine[1]
+    mlp = MomentumMLPClassifier(random_state=0)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    assert cross_val_score(mlp, X, y, cv=folds).mean() > 0.94
 
 
 @settings(max_examples=30, deadline=None)
@@ -105,10 +131,9 @@ def test_statistics_in_blocks_are_those_of_all_rows(wine, blocks, monkeypatch):
     X, y = wine
     mlp = short(max_iter=1)
     assert_allclose(mlp.fit(X, y).feature_scale_, X.std(axis=0), rtol=1e-13)
-    Z = scale(X)
-    length = np.sqrt((Z**2).sum(axis=1).mean())
-    factor = mlp.fit(csr_array(Z), y).feature_scale_
-    assert_allclose(factor, length / ROW_LENGTH, rtol=1e-13)
+    whole = mlp.fit(csr_array(X), y).feature_scale_
+    monkeypatch.setattr("skmlp._scaling.BLOCK_NUMBERS", 2**30)
+    assert_allclose(mlp.fit(csr_array(X), y).feature_scale_, whole, rtol=1e-13)
 
 
 @pytest.mark.parametrize("offset", [1e3, 1e5])
@@ -125,10 +150,12 @@ def test_large_offsets_in_float32_lose_no_more_than_a_scaler_before_it(wine, off
 def test_a_variance_beyond_float64_is_an_error(wine):
     X, y = wine[0].copy(), wine[1]
     X[:, 3] *= 1e170
-    with pytest.raises(ValueError, match="variance of column 3"):
-        short().fit(X, y)
-    with pytest.raises(ValueError, match="variance of its rows"):
-        short().fit(csr_array(X), y)
+    for container in (np.asarray, csr_array):
+        with pytest.raises(ValueError, match="squares of column 3 are too large"):
+            short().fit(container(X), y)
+    mlp = short().fit(*wine)
+    with pytest.raises(ValueError, match="squares of column 3 are too large"):
+        mlp.partial_fit(X, y)
 
 
 # -- kept with the training ------------------------------------------------------------
@@ -167,6 +194,9 @@ def test_a_warm_start_keeps_the_first_statistics(wine):
     assert_array_equal(mlp.feature_mean_, mean)
     anew = mlp.set_params(warm_start=False).fit(X * 2 + 1, y)
     assert_allclose(anew.feature_mean_, mean * 2 + 1, rtol=1e-12)
+    anew.set_params(warm_start=True, standardize=False)
+    with pytest.raises(ValueError, match="standardize=False belongs to the first fit"):
+        anew.fit(X, y)
 
 
 def test_statistics_come_from_what_is_trained_on(wine):
@@ -192,28 +222,47 @@ def stream(mlp, X, y, size):
 
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
 @pytest.mark.parametrize("size", [1, 7, 60])
-def test_first_blocks_are_merged_until_there_are_enough_rows(wine, size, container):
-    X, y = container(scale(wine[0])[::-1] + 1), wine[1][::-1]
-    n_counted = int(np.ceil(ENOUGH / size) * size)
+def test_means_and_scales_are_those_of_all_rows_seen(wine, size, container):
+    X, y = container(wine[0][::-1] + 1), wine[1][::-1]
     mlp = stream(short(), X, y, size)
-    expected = short(max_iter=1).fit(X[:n_counted], y[:n_counted])
+    expected = short(max_iter=1).fit(X, y)
     assert_allclose(mlp.feature_mean_, expected.feature_mean_, rtol=1e-10)
     assert_allclose(mlp.feature_scale_, expected.feature_scale_, rtol=1e-10)
 
 
-def test_a_feature_that_was_constant_gets_its_scale_when_it_varies(wine):
-    X, y = wine[0].copy(), wine[1]
-    X[:150, 2] = 5.0
-    X[150:, 2] = np.arange(28) * 1e6
-    mlp = short().fit(X[:150], y[:150])
-    assert mlp.feature_scale_[2] == 1
-    others = mlp.feature_scale_[3:]
-    mlp.partial_fit(X[:100], y[:100])
-    assert mlp.feature_scale_[2] == 1
-    mlp.partial_fit(X[150:], y[150:])
-    counted = np.r_[X[:150, 2], X[:100, 2], X[150:, 2]]
-    assert_allclose(mlp.feature_scale_[2], counted.std(), rtol=1e-10)
-    assert_array_equal(mlp.feature_scale_[3:], others)
+def test_how_long_a_feature_was_constant_tells_nothing_of_its_scale(digits, rng):
+    """Its first values would be some ten standard deviations off, for a long time."""
+    order = rng.permutation(len(digits[1]))
+    late = np.r_[np.zeros(1000), rng.normal(5, 3, len(order) - 1000)]
+    X, y = np.c_[digits[0][order], late], digits[1][order]
+    mlp = MomentumMLPClassifier(random_state=0).fit(X[:1000], y[:1000])
+    assert mlp.feature_scale_[-1] == mlp.feature_scale_[0]  # both are constant
+    before = mlp.score(X[1300:], y[1300:])
+    for i in range(1000, 1300):
+        mlp.partial_fit(X[i : i + 1], y[i : i + 1])
+    assert mlp.score(X[1300:], y[1300:]) > before - 0.02
+    factor = mlp.feature_scale_[10] / np.std(X[:1300, 10])
+    assert_allclose(mlp.feature_scale_[-1] / factor, 3, rtol=0.2)
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_stream_may_drift(rng, size):
+    """A timestamp, say: frozen scales would saturate all units."""
+    z = rng.normal(size=2000)
+    X, y = np.c_[1.7e9 + 60 * np.arange(2000), z], (z > 0).astype(int)
+    mlp = stream(MomentumMLPClassifier(random_state=0), X, y, size)
+    assert mlp.score(X[-500:], y[-500:]) > 0.85
+
+
+@pytest.mark.parametrize("weight", [1, 10, 1000])
+def test_the_unit_of_weights_does_not_change_a_streams_steps(digits, weight):
+    X, y = digits
+    mlp = MomentumMLPClassifier(random_state=0)
+    mlp.fit(X[:1000], y[:1000], sample_weight=np.full(1000, weight))
+    for i in range(1000, 1100):
+        mlp.partial_fit(X[i : i + 1], y[i : i + 1], sample_weight=[weight])
+    assert mlp.learning_rate_init_ == pytest.approx(0.2 / 32, rel=1e-12)
+    assert mlp.score(X[1100:], y[1100:]) > 0.9
 
 
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
