@@ -11,25 +11,22 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import RepeatedStratifiedKFold, check_cv
 from sklearn.utils import check_array, check_random_state, metadata_routing
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._callbacks import SearchCallbacks, fit_of, with_callbacks
 from ._classifier import AUTO, COUNT, MomentumMLPClassifier, fitted_attributes
-from ._input import check_scorer, check_total, check_training_data, check_weight
+from ._input import (
+    check_scorer,
+    check_total,
+    check_training_data,
+    check_weight,
+    weigh_classes,
+)
 from ._prediction import mean_cross_entropy
 from ._stacklevel import stacklevel
 
 DEFAULT_ALPHA = 0.75  # MomentumMLPClassifier's: chosen where nothing else is better
 FEW_ROWS = 1000  # below this many, the search takes more pains
-
-
-def has_alpha(estimator):
-    if hasattr(estimator, "alpha_"):
-        return True
-    raise AttributeError(
-        "partial_fit needs the alpha that fit chooses: call fit first."
-    )
 
 
 class MomentumMLPClassifierCV(MomentumMLPClassifier):
@@ -82,7 +79,8 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             data, labels = check_all_rows(mlp, X, y, sample_weight)
             folds = self._folds(X, data, labels, seed, params)
             scores = self._search(alphas, data, labels, folds, seed, callbacks)
-            found, said = choose(alphas, scores, folds, isinstance(self.cv, str))
+            is_cautious = isinstance(self.cv, str) and len(folds) > 2
+            found, said = choose(alphas, scores, folds, is_cautious)
             if hasattr(mlp, "feature_names_in_"):
                 found["feature_names_in_"] = mlp.feature_names_in_
             X, y, sample_weight = data.X, labels, data.sample_weight
@@ -98,10 +96,13 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
-    @available_if(has_alpha)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """PARTIALDOC"""
-        return super().partial_fit(X, y, classes, sample_weight)
+    @property
+    def partial_fit(self):
+        """There is none: alpha cannot be chosen from a stream."""
+        raise AttributeError(
+            "MomentumMLPClassifierCV has no partial_fit: alpha cannot be chosen from a "
+            "stream. Pass the alpha_ of a fit to MomentumMLPClassifier, which has one."
+        )
 
     def get_metadata_routing(self):
         """ROUTINGDOC"""
@@ -172,7 +173,9 @@ def check_all_rows(mlp, X, y, sample_weight):
     if sample_weight is not None:
         sample_weight = check_weight(sample_weight, data.X)
         check_total(sample_weight, "sample_weight")
-    return data._replace(sample_weight=sample_weight), mlp.classes_[data.y]
+    class_weight = weigh_classes(mlp, data.y, sample_weight)
+    data = data._replace(sample_weight=sample_weight, class_weight=class_weight)
+    return data, mlp.classes_[data.y]
 
 
 def automatic_folds(data, seed):
@@ -221,11 +224,12 @@ def score_fold(mlp, data, labels, fold, part, name):
 
 def score_rows(mlp, data, labels):
     scorer, n_labels = check_scorer(mlp), len(np.unique(labels))
-    # scikit-learn's log loss needs a row of each class, and two classes.
-    is_partial = mlp.scoring == "neg_log_loss" and n_labels < max(2, len(mlp.classes_))
-    if scorer is None or is_partial:
+    is_log_loss = mlp.scoring == "neg_log_loss"
+    # That of scikit-learn needs a row of each class, and two classes.
+    if scorer is None or (is_log_loss and n_labels < max(2, len(mlp.classes_))):
         return -mean_cross_entropy(mlp._network, data.X, data.y, data.weight)
-    return scorer(mlp, data.X, labels, data.weight)
+    weight = data.weight if is_log_loss else data.sample_weight
+    return scorer(mlp, data.X, labels, weight)
 
 
 def choose(alphas, scores, folds, is_cautious):
@@ -253,9 +257,11 @@ def choose(alphas, scores, folds, is_cautious):
     found = {"alpha_": float(alphas[chosen]), "best_score_": float(means[chosen])}
     found |= {"alphas_": alphas, "scores_": scores}
     order = np.argsort(alphas)
-    for end, inner in (order[:2], order[:-3:-1]) if len(order) > 1 else ():
-        gain, alpha = means[end] - means[inner], alphas[end]
-        if end == chosen and alpha > 0 and gain > 2 * errors[inner] > 0:
+    for end, inner, *further in (order[:3], order[:-4:-1]) if len(order) > 1 else ():
+        alpha, gain = alphas[end], means[end] - means[inner]
+        before = means[inner] - means[further[0]] if further else 0.0
+        is_clear = gain > 2 * errors[inner] > 0 and 2 * gain > before
+        if end == chosen and alpha > 0 and is_clear:
             factor = alpha / alphas[inner] if alphas[inner] else 4.0
             grid = ", ".join(f"{x:.3g}" for x in alpha * factor ** np.arange(3))
             return found, (

@@ -19,8 +19,8 @@ CONFIGURATIONS = [
     ),
     MomentumMLPClassifier((), "identity", shuffle=False),
     MomentumMLPClassifier((48, 32), learning_rate="constant", init_scale=1),
-    MomentumMLPClassifierCV(),
-    MomentumMLPClassifierCV((), "identity", cv=3, alphas=[1, 0.1]),
+    MomentumMLPClassifierCV(batch_size=None),
+    MomentumMLPClassifierCV((), batch_size=None, cv=3, alphas=[1, 0.1]),
 ]
 
 
