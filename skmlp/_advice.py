@@ -215,6 +215,7 @@ def is_telling(task, some):
     return (between / (len(kinds) - 1) / (within / freedom)).max() > 20
 
 
+@np.errstate(all="ignore")  # of scores that are not finite
 def grid_advice(alphas, scores, errors, chosen):
     """What to say where the chosen alpha is at an end of those tried, and the scores
     still rise there: the last step gained more than two standard errors, and more than
@@ -230,7 +231,7 @@ def grid_advice(alphas, scores, errors, chosen):
         before = scores[inner] - scores[further[0]] if further else 0.0
         rises = gain > 2 * errors[inner] > 0 and 2 * gain > before
         if end == chosen and alpha > 0 and rises:
-            factor = alpha / alphas[inner] if alphas[inner] > 0 else 4.0
+            factor = np.clip(alpha / alphas[inner], 0.1, 10)
             grid = ", ".join(f"{x:.3g}" for x in alpha * factor ** np.arange(3))
             return (
                 f"alpha_={alpha:g} scores best and is at the end of alphas: one beyond "

@@ -21,6 +21,7 @@ from ._input import (
     check_total,
     check_training_data,
     check_weight,
+    told_of,
     weigh_classes,
 )
 from ._prediction import mean_cross_entropy
@@ -39,10 +40,10 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
     other: equal, bit for bit, to MomentumMLPClassifier with ``alpha=alpha_``, where
     `random_state` is an int.
 
-    From 1,000 rows on, the default search takes as long as 1.6 plain fits, so that a
-    whole ``fit`` takes less than 3.5 of them. With fewer rows a search is quick and its
-    scores are uncertain: it then takes as long as 8 plain fits, and looks for evidence
-    before it leaves ``alpha=0.75`` (see `cv`).
+    From 1,000 rows on, the default search visits 1.6 times as many rows as a plain fit,
+    and ``fit`` as a whole takes about three times as long as one. With fewer rows,
+    scores are uncertain but fits are quick: the search then consists of 16 fits to half
+    of the rows each, and needs evidence to leave ``alpha=0.75`` (see `cv`).
 
     Parameters
     ----------
@@ -75,14 +76,15 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
 
     scoring : str, callable or None, default="neg_log_loss"
         What alpha is judged by, and what `early_stopping` monitors: a scorer's name, a
-        callable ``(estimator, X, y) -> float``, None for accuracy, or "loss", which is
-        "neg_log_loss" without its clipping. Scores are weighted by `sample_weight`
-        where the scorer takes weights; the log loss by `class_weight` as well. Rows of
-        a class that a fold does not train on are not scored.
+        callable ``(estimator, X, y) -> float``, None for accuracy, or "neg_log_loss"
+        or "loss" for minus the mean cross-entropy. Scores are weighted by
+        `sample_weight` where the scorer takes weights; the cross-entropy by
+        `class_weight` as well. Rows of a class that a fold does not train on are not
+        scored.
 
     search_max_iter : int >= 1 or "auto", default="auto"
-        Number of epochs of each fit of the search. "auto" is `max_iter` for fewer than
-        1,000 rows, otherwise 40 % of it.
+        Number of epochs of each fit of the search. "auto" is 40 % of `max_iter`, or
+        60 % with fewer than 1,000 rows.
 
     n_jobs : int or None, default=None
         Number of fits of the search that run at the same time. They are threads, since
@@ -285,13 +287,13 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             if not isinstance(seed, Integral):
                 seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
             mlp = self._plain(random_state=seed)
-            how = {"ensure_2d": False, "input_name": "alphas", "dtype": np.float64}
-            alphas = np.ravel(check_array(self.alphas, **how))
+            how = {"dtype": float, "ensure_2d": False, "ensure_non_negative": True}
+            with told_of("alphas"):
+                alphas = np.ravel(check_array(self.alphas, input_name="alphas", **how))
             data, labels = check_all_rows(mlp, X, y, sample_weight)
             folds = self._folds(X, data, labels, seed, params)
             scores = self._search(alphas, data, labels, folds, seed, callbacks)
-            is_cautious = isinstance(self.cv, str) and len(folds) > 2
-            found, said = choose(alphas, scores, folds, is_cautious)
+            found, said = choose(alphas, scores, folds, isinstance(self.cv, str))
             if hasattr(mlp, "feature_names_in_"):
                 found["feature_names_in_"] = mlp.feature_names_in_
             X, y, sample_weight = data.X, labels, data.sample_weight
@@ -329,7 +331,10 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
     def _plain(self, **params):
         """A MomentumMLPClassifier of this estimator's parameters and `params`."""
         names = set(MomentumMLPClassifier._get_param_names()) - {"alpha"}
-        return MomentumMLPClassifier(**{x: getattr(self, x) for x in names} | params)
+        params = {name: getattr(self, name) for name in names} | params
+        if self.scoring == "neg_log_loss":
+            params["scoring"] = "loss"  # the same, sooner, and of any classes
+        return MomentumMLPClassifier(**params)
 
     def _folds(self, X, data, labels, seed, params):
         """A list of (rows to train on, rows to score), as indices."""
@@ -337,24 +342,23 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         if metadata_routing._routing_enabled():
             routed = metadata_routing.process_routing(self, "fit", **params)
             params = routed.splitter.split
-        if not isinstance(self.cv, str):
-            splitter = check_cv(self.cv, labels, classifier=True)
-            rows = np.arange(len(labels))
-            splits = splitter.split(X, labels, **params)
-            folds = [(rows[train], rows[test]) for train, test in splits]
-            if not folds:
-                raise ValueError(f"cv={self.cv!r} makes no folds.")
-            return folds
-        if params.get("groups") is not None:
-            raise ValueError("groups needs a cv that heeds them, such as GroupKFold().")
-        return automatic_folds(data, seed)
+        if isinstance(self.cv, str):
+            if params.get("groups") is not None:
+                raise ValueError("groups needs a cv for groups, such as GroupKFold().")
+            return automatic_folds(data, seed)
+        splits = check_cv(self.cv, labels, classifier=True).split(X, labels, **params)
+        rows = np.arange(len(labels))
+        folds = [(rows[train], rows[test]) for train, test in splits]
+        if not folds:
+            raise ValueError(f"cv={self.cv!r} makes no folds.")
+        return folds
 
     def _search(self, alphas, data, labels, folds, seed, callbacks):
         """The score of each alpha on each fold, (n_alphas, n_folds)."""
         epochs = self.search_max_iter
         if epochs == "auto":
-            is_small = sum(map(len, folds[0])) < FEW_ROWS
-            epochs = self.max_iter if is_small else math.ceil(0.4 * self.max_iter)
+            share = 0.6 if sum(map(len, folds[0])) < FEW_ROWS else 0.4
+            epochs = math.ceil(share * self.max_iter)
         tasks = list(product(alphas.tolist(), range(len(folds))))
         parts = callbacks.parts("search", "fold", len(tasks))
         with parts as parts, warnings.catch_warnings():
@@ -395,9 +399,7 @@ def automatic_folds(data, seed):
     counted = np.flatnonzero(np.ones(len(data.y)) if weight is None else weight)
     y, n_samples = data.y[counted], len(counted)
     if np.bincount(y).max() < 2:
-        raise ValueError(
-            f"No class has two samples (n_samples={n_samples}): nothing tells of alpha."
-        )
+        raise ValueError(f"n_samples={n_samples}: choosing alpha needs two of a class.")
     splitter = RepeatedStratifiedKFold(
         n_splits=2, n_repeats=2 if n_samples < FEW_ROWS else 1, random_state=seed
     )
@@ -425,7 +427,11 @@ def score_fold(mlp, data, labels, train, test, part, name):
         X, y = data.X[train], labels[train]
         with fit_of(mlp, part, X, y):
             mlp.fit(X, y, weight)
-        score = score_rows(mlp, data.rows(test), labels[test])
+        rows, scorer = data.rows(test), check_scorer(mlp)
+        if scorer is None:
+            score = -mean_cross_entropy(mlp._network, rows.X, rows.y, rows.weight)
+        else:
+            score = scorer(mlp, rows.X, labels[test], rows.sample_weight)
     except Exception as error:
         error.add_note(f"({name}, in the search for alpha.)")
         raise
@@ -434,21 +440,13 @@ def score_fold(mlp, data, labels, train, test, part, name):
     return score
 
 
-def score_rows(mlp, data, labels):
-    scorer, n_labels = check_scorer(mlp), len(np.unique(labels))
-    is_log_loss = mlp.scoring == "neg_log_loss"
-    # That of scikit-learn needs a row of each class, and two classes.
-    if scorer is None or (is_log_loss and n_labels < max(2, len(mlp.classes_))):
-        return -mean_cross_entropy(mlp._network, data.X, data.y, data.weight)
-    weight = data.weight if is_log_loss else data.sample_weight
-    return scorer(mlp, data.X, labels, weight)
-
-
-def choose(alphas, scores, folds, is_cautious):
+@np.errstate(all="ignore")  # of scores that are not finite
+def choose(alphas, scores, folds, is_automatic):
     """The attributes that tell of the search, and a warning or None.
 
-    is_cautious : whether the alpha nearest to DEFAULT_ALPHA is taken of all that score
-        less than the best by no more than one standard error, not the best itself.
+    is_automatic : whether automatic_folds made the folds. If there are few rows, and so
+        more than two folds, the alpha nearest to DEFAULT_ALPHA is then taken of those
+        that score less than the best by no more than one standard error.
 
     The standard error is that of the mean difference, over folds that train on many of
     the same rows [1]_.
@@ -463,6 +461,7 @@ def choose(alphas, scores, folds, is_cautious):
         overlap = np.mean([len(test) / len(train) for train, test in folds])
         deviation = np.std(scores[best] - scores, axis=1, ddof=1)
         errors = np.nan_to_num(deviation * np.sqrt(1 / n_folds + overlap))
+    is_cautious = is_automatic and n_folds > 2
     near = np.flatnonzero(means >= means[best] - is_cautious * errors)
     distance = np.abs(np.log(np.maximum(alphas[near], 1e-300) / DEFAULT_ALPHA))
     chosen = near[np.argmin(distance)]
