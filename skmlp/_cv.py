@@ -28,7 +28,7 @@ from ._prediction import mean_cross_entropy
 from ._stacklevel import stacklevel
 
 DEFAULT_ALPHA = 0.75  # MomentumMLPClassifier's: chosen where nothing else is better
-FEW_ROWS = 1000  # below this many, the search takes more pains
+FEW_ROWS = 400  # below this many, the search takes more pains
 
 
 class MomentumMLPClassifierCV(MomentumMLPClassifier):
@@ -40,7 +40,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
     other: equal, bit for bit, to MomentumMLPClassifier with ``alpha=alpha_``, where
     `random_state` is an int.
 
-    From 1,000 rows on, the default search visits 1.6 times as many rows as a plain fit,
+    From 400 rows on, the default search visits 1.6 times as many rows as a plain fit,
     and ``fit`` as a whole takes about three times as long as one. With fewer rows,
     scores are uncertain but fits are quick: the search then consists of 16 fits to half
     of the rows each, and needs evidence to leave ``alpha=0.75`` (see `cv`).
@@ -62,7 +62,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         The folds.
 
         - "auto": two stratified folds, shuffled by `random_state`. With fewer than
-          1,000 rows they are drawn twice, and the one-standard-error rule [1]_ holds:
+          400 rows they are drawn twice, and the one-standard-error rule [1]_ holds:
           `alpha_` is not the best of `alphas`, but the one nearest to 0.75 (by its
           logarithm) that scores less than the best by no more than one standard error
           of that difference, corrected for folds that share rows [2]_. Rows whose
@@ -84,7 +84,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
 
     search_max_iter : int >= 1 or "auto", default="auto"
         Number of epochs of each fit of the search. "auto" is 40 % of `max_iter`, or
-        60 % with fewer than 1,000 rows.
+        60 % with fewer than 400 rows.
 
     n_jobs : int or None, default=None
         Number of fits of the search that run at the same time. They are threads, since
