@@ -338,7 +338,8 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
 
     def _folds(self, X, data, labels, seed, params):
         """A list of (rows to train on, rows to score), as indices."""
-        metadata_routing._raise_for_params(params, self, "fit", allow=["groups"])
+        others = {name: params[name] for name in params if name != "groups"}
+        metadata_routing._raise_for_params(others, self, "fit")
         if metadata_routing._routing_enabled():
             routed = metadata_routing.process_routing(self, "fit", **params)
             params = routed.splitter.split
@@ -400,9 +401,8 @@ def automatic_folds(data, seed):
     y, n_samples = data.y[counted], len(counted)
     if np.bincount(y).max() < 2:
         raise ValueError(f"n_samples={n_samples}: choosing alpha needs two of a class.")
-    splitter = RepeatedStratifiedKFold(
-        n_splits=2, n_repeats=2 if n_samples < FEW_ROWS else 1, random_state=seed
-    )
+    repeats = 2 if n_samples < FEW_ROWS else 1
+    splitter = RepeatedStratifiedKFold(n_splits=2, n_repeats=repeats, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes of one sample
         return [(counted[a], counted[b]) for a, b in splitter.split(y, y)]
