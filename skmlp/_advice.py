@@ -181,3 +181,28 @@ def is_telling(task, some):
     between = (sums**2 / indicator.sum(axis=0)[:, np.newaxis]).sum(axis=0)
     within = np.maximum(len(y) - between, 1e-9)
     return (between / (len(kinds) - 1) / (within / freedom)).max() > 20
+
+
+@np.errstate(all="ignore")  # of scores that are not finite
+def grid_advice(alphas, scores, errors, chosen):
+    """What to say where the chosen alpha is at an end of those tried, and the scores
+    still rise there: the last step gained more than two standard errors, and more than
+    half as much as the step before, so that one step more would gain as well.
+
+    scores, errors : (n_alphas,), a mean score of each alpha and the standard error of
+        its difference from the best.
+    chosen : index of the alpha.
+    """
+    order = np.argsort(alphas)
+    for end, inner, *further in (order[:3], order[:-4:-1]) if len(order) > 1 else ():
+        alpha, gain = alphas[end], scores[end] - scores[inner]
+        before = scores[inner] - scores[further[0]] if further else 0.0
+        rises = gain > 2 * errors[inner] > 0 and 2 * gain > before
+        if end == chosen and alpha > 0 and rises:
+            factor = np.clip(alpha / alphas[inner], 0.1, 10)
+            grid = ", ".join(f"{x:.3g}" for x in alpha * factor ** np.arange(3))
+            return (
+                f"alpha_={alpha:g} scores best and is at the end of alphas: one beyond "
+                f"it may score better. Try alphas=[{grid}]."
+            )
+    return None

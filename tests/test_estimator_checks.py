@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skmlp import MomentumMLPClassifier
+from skmlp import MomentumMLPClassifier, MomentumMLPClassifierCV
 
 CONFIGURATIONS = [
     MomentumMLPClassifier(),
@@ -19,11 +19,14 @@ CONFIGURATIONS = [
     ),
     MomentumMLPClassifier((), "identity", shuffle=False),
     MomentumMLPClassifier((48, 32), learning_rate="constant", init_scale=1),
+    MomentumMLPClassifierCV(batch_size=None),
+    MomentumMLPClassifierCV((), batch_size=None, cv=3, alphas=[1, 0.1]),
 ]
 
 
 # Some checks fit features around 100, which rightly is remarked.
 @pytest.mark.filterwarnings("ignore:The network has learned little")
+@pytest.mark.filterwarnings("ignore:alpha_=.* scores best and is at the end")
 @parametrize_with_checks(CONFIGURATIONS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
