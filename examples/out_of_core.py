@@ -119,9 +119,7 @@ def main():
         # Compiling, and what BLAS keeps for itself, come before the limit. (Where it
         # wants another buffer later, 32 MB, and gets none, it tries for ever.)
         few = np.zeros((args.block, N_FEATURES), np.float32)
-        make_network(max_iter=1).fit(
-            few, np.arange(len(few)) % N_CLASSES
-        ).predict(few)
+        make_network(max_iter=1).fit(few, np.arange(len(few)) % N_CLASSES).predict(few)
         limit = allocated() + int(args.limit * 1e6)
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

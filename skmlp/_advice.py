@@ -7,7 +7,7 @@ from ._prediction import NotFinite, mean_cross_entropy
 from ._scaling import ROW_LENGTH, measure
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
-SOME_EPOCHS, MANY_EPOCHS = 5, 50
+FEW_EPOCHS = 5
 
 
 @np.errstate(all="ignore")
@@ -44,10 +44,8 @@ def failure(task):
     if loss < 0.98 * chance or (loss < 1.5 * chance and not is_telling(task, some)):
         return None
     found = facts(task)
-    if state.n_new < (SOME_EPOCHS if found else MANY_EPOCHS):
-        return None  # nobody expects more of so few
-    rate = f"{task.learning_rate_init:.3g}"
-    found = found or [f"{state.n_new} epochs at a rate of {rate} were too few."]
+    if not found or state.n_new < FEW_EPOCHS:
+        return None  # no cause can be seen, or nobody expects more
     how = "no better than" if loss >= chance else "close to"
     return (
         f"The network has learned little: its loss, {loss:.4g}, is {how} that of "
@@ -134,8 +132,9 @@ def unusual_features(task):
     if task.network.scale is not None:
         return
     seen = measure(task.X[some_rows(task.X)], None)
-    size = np.sqrt(seen.variance + seen.mean[: seen.variance.size] ** 2)
-    size = size / ROW_LENGTH if seen.is_sparse else size
+    size = np.sqrt(seen.second + seen.first**2)  # root mean square
+    if seen.is_sparse:
+        size = np.sqrt(seen.second.sum(keepdims=True)) / ROW_LENGTH
     at = int(np.argmax(size))
     if not 0.1 <= size[at] <= 3:
         where = "rows" if seen.is_sparse else f"column {at}"

@@ -478,7 +478,7 @@ def test_an_error_says_which_alpha_and_fold(iris, n_jobs):
         mlp.fit(X, y)
     assert re.fullmatch(
         r"\(alpha=[\d.]+, fold \d of 3, in the search for alpha\.\)",
-        caught.value.__notes__[0],
+        caught.value.__notes__[-1],
     )
     assert mlp.alpha_ == before["alpha_"]
     assert mlp.coefs_ is before["coefs_"]
@@ -488,7 +488,7 @@ def test_an_error_says_which_alpha_and_fold(iris, n_jobs):
 
     with pytest.raises(RuntimeError, match="broken") as caught:
         fit_by(iris, broken, cv=2, n_jobs=n_jobs)
-    assert "alpha=3, fold" in caught.value.__notes__[0]
+    assert "alpha=3, fold" in caught.value.__notes__[-1]
 
 
 def interrupting(at):
@@ -507,7 +507,8 @@ def test_ctrl_c_ends_the_search(iris, n_jobs):
     with pytest.raises(KeyboardInterrupt):
         mlp.fit(*iris)
     assert not hasattr(mlp, "coefs_")
-    assert scorer.calls < 6
+    if n_jobs == 1:  # other threads may have begun all that is left
+        assert scorer.calls == 2
 
 
 def test_ctrl_c_in_the_final_fit_keeps_its_epochs(iris):
@@ -530,7 +531,7 @@ def test_verbose_prints_a_line_a_fold_then_a_line_an_epoch(iris, capsys):
         for k, alpha in enumerate(ALPHAS)
         for i in range(2)
     ]
-    assert [line[:9] for line in lines[6:]] == [f"Epoch {i}/5" for i in range(1, 6)]
+    assert [line[:9] for line in lines[6:-1]] == [f"Epoch {i}/5" for i in range(1, 6)]
     make(cv=2).fit(*iris)
     assert capsys.readouterr().out == ""
 

@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 
 import skmlp
-from skmlp import LossCurveDisplay, MomentumMLPClassifier, to_sklearn
+from skmlp import (
+    LossCurveDisplay,
+    MomentumMLPClassifier,
+    MomentumMLPClassifierCV,
+    to_sklearn,
+)
 
 README = Path(__file__).parent.parent / "README.md"
 readme_is_here = pytest.mark.skipif(not README.exists(), reason="run without README")
 
 PUBLIC = {
     "MomentumMLPClassifier": MomentumMLPClassifier,
+    "MomentumMLPClassifierCV": MomentumMLPClassifierCV,
+    "MomentumMLPClassifierCV.fit": MomentumMLPClassifierCV.fit,
     "LossCurveDisplay": LossCurveDisplay,
     "to_sklearn": to_sklearn,
     **{
@@ -65,7 +72,8 @@ def test_readme_code_runs(capsys, tmp_path, monkeypatch):
     names: dict = {}
     for block in blocks:
         exec(block, names)
-    assert names["search"].best_score_ > -0.12
+    assert names["search"].best_score_ > 0.95
+    assert names["chosen"].score(names["X_test"], names["y_test"]) > 0.97
     assert capsys.readouterr().out.startswith("0.97")
     assert names["mlp"].n_iter_ == 27
     assert names["bag"].score(names["X_test"], names["y_test"]) > 0.97

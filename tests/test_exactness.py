@@ -74,7 +74,7 @@ def test_same_seed_same_weights(digits, batch_size, dtype):
 
 
 def test_a_fit_runs_exactly_max_iter_epochs(iris):
-    mlp = plain(max_iter=37, learning_rate_init=1e-9).fit(*iris)
+    mlp = plain(max_iter=37).fit(*iris)
     assert mlp.n_iter_ == len(mlp.loss_curve_) == 37
     assert mlp.loss_ == mlp.loss_curve_[-1]
     assert mlp.stop_reason_ == "max_iter"
