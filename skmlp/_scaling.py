@@ -43,7 +43,8 @@ class Statistics(NamedTuple):
             return np.ones_like(square)
         size = np.sqrt(square / np.maximum(frequency, 1e-300))  # where it occurs
         order = np.argsort(size)
-        middle = np.searchsorted(np.cumsum(frequency[order]), frequency.sum() / 2)
+        half = frequency.sum() / 2 * (1 - 1e-9)  # on one side of it, however rounded
+        middle = np.searchsorted(np.cumsum(frequency[order]), half)
         ratio = np.where(frequency > 0, size / size[order[middle]], 1.0)
         scale = np.where(np.abs(np.log(ratio)) > np.log(OUTLYING), ratio, 1.0)
         return scale * np.sqrt((square / scale**2).sum()) / ROW_LENGTH

@@ -375,7 +375,7 @@ def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
 
 @pytest.fixture
 def fitted(digits, monkeypatch):
-    monkeypatch.setattr(_prediction, "BLOCK_ACTIVATIONS", 1)  # 64 rows
+    monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 1)  # 64 rows
     X, y = digits
     return plain(max_iter=1, random_state=0).fit(X, y), X
 
@@ -441,7 +441,7 @@ def test_prediction_where_no_more_threads_can_be_started(fitted, monkeypatch, n_
 def test_blocks_agree_with_one_pass(fitted, monkeypatch):
     mlp, X = fitted
     blocks = mlp.predict_proba(X)
-    monkeypatch.setattr(_prediction, "BLOCK_ACTIVATIONS", 2**40)
+    monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 2**40)
     np.testing.assert_allclose(mlp.predict_proba(X), blocks, rtol=1e-12, atol=1e-15)
     assert_array_equal(mlp.predict(X), blocks.argmax(axis=1))
 
