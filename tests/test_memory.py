@@ -24,9 +24,18 @@ def peak_of(call):
 def test_a_fit_of_many_rows(batch_size):
     X = np.random.default_rng(0).standard_normal((200_000, 100), np.float32)
     y = (X[:, 0] > 0).astype(int)
-    mlp = plain((10,), batch_size=batch_size, max_iter=1)
+    mlp = plain((10,), batch_size=batch_size, max_iter=1, standardize=True)
     # Class indices, where they are sorted; an epoch's order; 4 MB in the network.
     assert peak_of(lambda: mlp.fit(X, y)) < 12
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+def test_a_prediction_from_many_wide_rows(container):
+    """Rows are standardised in blocks, and sparse ones made dense in blocks."""
+    X = np.random.default_rng(0).standard_normal((20_000, 500), np.float32)
+    mlp = plain((), max_iter=1, standardize=True).fit(X, (X[:, 0] > 0).astype(int))
+    rows = container(X)
+    assert peak_of(lambda: mlp.predict(rows)) < 8  # of 40 MB
 
 
 def test_many_classes_and_few_features():
