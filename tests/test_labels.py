@@ -85,7 +85,7 @@ def test_a_label_is_accepted_where_it_is_equal_to_a_known_one(
         (np.array([0, 1], np.int8), [256, 257]),
         ([2, 3], [False, True]),
         (["a", "b"], DAYS[:2]),
-        (DAYS[:2], DAYS[:2].astype("datetime64[s]") + 1),
+        (DAYS[:2], DAYS[:2].astype("datetime64[s]") + np.timedelta64(1, "s")),
         (DAYS[:2], DAYS[:2].astype("datetime64[D]").astype(np.int64)),
     ],
 )
