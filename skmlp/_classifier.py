@@ -422,11 +422,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         given = check_validation_data(
             draft, X_val, y_val, sample_weight_val, data.X.dtype
         )
-        architecture = draft._architecture_now()
-        if continuing:
-            state = draft._stored_state(architecture)
-        else:
-            state = draft._first_state(architecture, data.X.dtype)
+        architecture, state = draft._start(data.X.dtype, continuing)
         data, validation = draft._monitored(data, given, state.seed)
         if self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
@@ -478,14 +474,10 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         data = check_training_data(
             draft, X, y, sample_weight, reset=not continuing, classes=classes
         )
-        architecture = draft._architecture_now()
-        if continuing:
-            state = draft._stored_state(architecture)
-        else:
-            state = draft._first_state(architecture, data.X.dtype)
+        architecture, state = draft._start(data.X.dtype, continuing)
         if state.statistics is not None:
             state.statistics = update(state.statistics, data.X, data.sample_weight)
-        elif self.standardize and not continuing:
+        elif self.standardize:  # the first block
             state.statistics = measure(data.X, data.sample_weight)
         state.alpha_weight += data.effective_weight
         task = draft._make_task(architecture, data, None, state, is_stream=True)
@@ -541,6 +533,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
         record = held_out is not data
         return data, Validation(held_out.X, held_out.y, held_out.weight, score, record)
+
+    def _start(self, dtype, continuing):
+        """The Architecture, and the State to train it from."""
+        architecture = self._architecture_now()
+        if continuing:
+            return architecture, self._stored_state(architecture)
+        return architecture, self._first_state(architecture, dtype)
 
     def _architecture_now(self):
         """The Architecture that the parameters ask for."""

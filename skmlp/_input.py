@@ -34,7 +34,8 @@ class Data(NamedTuple):
         """What alpha is divided by, with sample weights s and class weights c of the
         rows: (sum s c)^2 / sum s c^2 (Kish), which is the sum of s without c."""
         if self.class_weight is None:
-            return float(self.y.size if self.weight is None else self.weight.sum())
+            s = self.sample_weight
+            return float(self.y.size if s is None else s.sum())
         c = self.class_weight / self.class_weight.max()
         totals = np.bincount(self.y, self.sample_weight, len(c))  # (K,) sums of s
         return float((totals @ c) ** 2 / (totals @ c**2))
@@ -48,9 +49,9 @@ class Data(NamedTuple):
             return max(
                 n_samples, 0 if self.sample_weight is None else self.sample_weight.sum()
             )
-        if self.weight is None:
+        if (w := self.weight) is None:
             return batch_size
-        w = self.weight / self.weight.max()
+        w = w / w.max()
         return batch_size * w.sum() ** 2 / (n_samples * (w @ w))
 
     def rows(self, chosen):
@@ -89,12 +90,13 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
             estimator.classes_ = known_classes(classes)
         codes = encode(y, estimator.classes_, "y")
     data = Data(X, codes, sample_weight, weigh_classes(estimator, codes, sample_weight))
-    if data.weight is None:
+    if (weight := data.weight) is None:
         return data
     if sample_weight is not None:
         check_total(sample_weight, "sample_weight")
-    check_total(data.weight, "sample_weight", estimator.class_weight)
-    counted = np.flatnonzero(data.weight)
+    if data.class_weight is not None:
+        check_total(weight, "sample_weight", estimator.class_weight)
+    counted = np.flatnonzero(weight)
     return data if len(counted) == len(codes) else data.rows(counted)
 
 

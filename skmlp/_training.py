@@ -330,6 +330,8 @@ def print_lines(task, seconds):
     """Of every verbose-th epoch its number, loss, score, rate and time; and at last why
     the training ended."""
     state, settings = task.state, task.settings
+    if state.n_iter % int(settings.verbose) and not state.stop_reason:
+        return
     line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.5f}"
     if task.validation is not None and task.validation.record:
         line += f", validation loss {state.validation_loss_curve[-1]:.5f}"
@@ -338,8 +340,6 @@ def print_lines(task, seconds):
             name = name if isinstance(name, str) else "score"
             line += f", {name} {state.validation_scores[-1]:.5f}"
     lines = [f"{line}, rate {task.last_rate:.3g}, {seconds:.3g} s"]
-    if state.n_iter % int(settings.verbose) and not state.stop_reason:
-        return
     if state.stop_reason:
         why = {
             "max_iter": f"max_iter={settings.max_iter}",

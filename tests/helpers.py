@@ -17,6 +17,25 @@ needs_fork = pytest.mark.skipif(
 )
 
 
+class TaskRecorder:
+    """A callback of scikit-learn's that notes which of its hooks are called."""
+
+    def __init__(self):
+        self.events = []
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None):
+        self.events.append(f"begin {context.task_name} {context.task_id}")
+
+    def note_end(self, context):
+        self.events.append(f"end {context.task_name} {context.task_id}")
+
+
 def assert_same_network(a, b):
     """The same coefs_ and intercepts_, bit for bit, in one precision."""
     for one, other in zip(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from helpers import TaskRecorder
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
@@ -536,21 +537,11 @@ def test_verbose_prints_a_line_a_fold_then_a_line_an_epoch(iris, capsys):
     assert capsys.readouterr().out == ""
 
 
-class Recorder:
-    def __init__(self):
-        self.events, self.fitted = [], None
-
-    def setup(self, estimator, context):
-        self.events.append("setup")
-
-    def teardown(self, estimator, context):
-        self.events.append("teardown")
-
-    def on_fit_task_begin(self, estimator, context, *, X=None, y=None):
-        self.events.append(f"begin {context.task_name} {context.task_id}")
+class Recorder(TaskRecorder):
+    fitted = None
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        self.events.append(f"end {context.task_name} {context.task_id}")
+        self.note_end(context)
         self.fitted = fitted_estimator
 
 

@@ -13,7 +13,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import sklearn
-from helpers import assert_same_network
+from helpers import TaskRecorder, assert_same_network
 from numpy.testing import assert_array_equal
 from settings import plain
 from sklearn.model_selection import GridSearchCV
@@ -78,23 +78,15 @@ def test_older_scikit_learn_has_no_callback_api():
     assert not hasattr(make(), "set_callbacks")
 
 
-class Recorder:
-    """A callback that notes which hooks are called, and may stop or fail."""
+class Recorder(TaskRecorder):
+    """One that may stop or fail."""
 
     def __init__(self, stop_after=None, fail=None):
-        self.stop_after, self.fail, self.events = stop_after, fail, []
-
-    def setup(self, estimator, context):
-        self.events.append("setup")
-
-    def teardown(self, estimator, context):
-        self.events.append("teardown")
-
-    def on_fit_task_begin(self, estimator, context, *, X=None, y=None):
-        self.events.append(f"begin {context.task_name} {context.task_id}")
+        super().__init__()
+        self.stop_after, self.fail = stop_after, fail
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None):
-        self.events.append(f"end {context.task_name} {context.task_id}")
+        self.note_end(context)
         if self.fail == context.task_name:
             raise RuntimeError("this callback fails")
         return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
