@@ -72,7 +72,7 @@ class MachineCode(_Cache):
 
     def __init__(self, function):
         self.name = function.__name__
-        modules = function.__module__, f"{__package__}._network"
+        modules = function.__module__, f"{__package__}._network", f"{__package__}._blas"
         sources = [find_spec(name).loader.get_source(name) for name in modules]
         releases = numba.__version__, llvmlite.__version__, version("skmlp")
         options = config.OPT, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK

@@ -1,64 +1,70 @@
 """All that is compiled, and nothing else: plain Python that Numba translates.
 
 Samples in rows, as scikit-learn has them: a layer's activations are Y (B, n_out), for
-the B rows that pass through the network at a time, and W is (n_in, n_out). Data are
-either dense, X (N, n_features), or csr = (data, indices, indptr); the other is None.
+the B rows that pass through the network at a time, and W is (n_in, n_out).
 
-The entry points, at the end, are ``train_epoch`` and ``predict_rows``. With
-NUMBA_DISABLE_JIT=1 everything here runs as it stands, slowly.
+The entry points, at the end, are ``train_rows`` and ``predict_rows``.
+With NUMBA_DISABLE_JIT=1 everything here runs as it stands, slowly.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg  # noqa: F401, compiled code calls its BLAS
 from numba import njit, types
 from numba.extending import overload
 
+from ._blas import multiply_add, view
 from ._cache import Entry
 from ._network import ACTIVATIONS
 
 # error_model="numpy": with Python's, a division checks for zero, and no loop that has
 # one is vectorised. nogil: other threads run meanwhile. forceinline: a separate
-# compilation of a helper may round differently. "contract" lets a * b + c be one
-# instruction. Sums need "reassoc" to be vectorised; it would undo the rounding of exp.
-# Flags that assume there is no nan or inf would hide that a training diverges.
-ENTRY: Any = {"error_model": "numpy", "nogil": True}
-EXACT: Any = {"fastmath": {"contract"}, "forceinline": True, **ENTRY}
-KERNEL = EXACT | {"fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+# compilation of a helper may round differently. Without the wrappers by which Python
+# or C would call a helper (they must not, then), compiling takes a fifth less time.
+# "contract" lets a * b + c be one instruction. Sums need "reassoc" to be vectorised;
+# it would undo the rounding of exp. Flags that assume there is no nan or inf would
+# hide that a training diverges.
+ENTRY: Any = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
+HELPER: Any = {"forceinline": True, "no_cpython_wrapper": True, **ENTRY}
+EXACT: Any = {"fastmath": {"contract"}, **HELPER}
+KERNEL = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, **HELPER}
 exact, kernel = njit(**EXACT), njit(**KERNEL)
 
 
 class Data(NamedTuple):
-    """What passes through the network: the rows, in which order, and how scaled."""
+    """What passes through the network: the rows, in which order, and how scaled. Either
+    X or csr is None."""
 
-    X: Any  # (N, n_features), or None
-    csr: Any  # (data, indices, indptr), or None
+    X: Any  # (N, n_features)
+    csr: Any  # (values, columns, starts)
     order: np.ndarray  # row indices; empty for dense rows in their own order
     mean: np.ndarray  # (n_features,) float64; empty to leave the features as they are
     inverse_scale: np.ndarray  # (n_features,) float64; empty likewise
-    is_gathered: bool  # the workspace holds all rows, from the epoch before
 
 
 class Params(NamedTuple):
-    """Flat arrays (n_params,) that a step changes."""
+    """What a step changes. The rows of a batch form groups, each with a gradient."""
 
-    P: np.ndarray  # weights and biases
-    V: np.ndarray  # their velocities
-    G: np.ndarray  # the batch's gradient so far
-    D: np.ndarray  # a micro-batch's; G itself where every batch is one micro-batch
+    P: np.ndarray  # (n_params,) weights and biases
+    V: np.ndarray  # (n_params,) their velocities
+    G: np.ndarray  # (n_groups, n_params) gradients
+    losses: np.ndarray  # (n_groups,)
+    totals: np.ndarray  # (2,) the epoch's mean of J so far: cross-entropy and penalty
 
 
 class Step(NamedTuple):
     """What an epoch's steps have in common."""
 
+    n_rows: int  # of the epoch
+    total_weight: float  # of these rows
     batch_size: int
+    group_size: int  # rows whose gradients add up in one row of G
     micro_batch: int  # rows that pass through the network at a time
+    updates: bool  # whether the last row of a batch is followed by its update
     rate: float
     momentum: float
     nesterov: bool
     decay: float  # alpha / effective number of samples
-    total_weight: float
 
 
 # -- exp -----------------------------------------------------------------------------
@@ -152,7 +158,7 @@ def activate(code, Z, b):
         for i in range(b.size):
             z = Z[j, i] + b[i]
             Z[j, i] = max(z, one - one) if code == RELU else z  # nan stays nan
-    y = Z.reshape(Z.size)
+    y = view(Z, 0, (Z.size,))
     if code == LOGISTIC:
         for i in range(y.size):
             y[i] = logistic(y[i])
@@ -165,7 +171,7 @@ def activate(code, Z, b):
 def differentiate(code, Y, dY):
     """dY (B, n_out) <- dY * f'(Z)"""
     one = Y.dtype.type(1)
-    y, d = Y.reshape(Y.size), dY.reshape(dY.size)
+    y, d = view(Y, 0, (Y.size,)), view(dY, 0, (dY.size,))
     if code == LOGISTIC:
         for i in range(y.size):
             d[i] *= y[i] * (one - y[i])
@@ -178,9 +184,10 @@ def differentiate(code, Y, dY):
 
 
 @kernel
-def add_rows(dZ, db):
-    """db (n_out,) <- the sum of the rows of dZ (B, n_out)"""
-    db[:] = 0
+def add_rows(dZ, is_first, db):
+    """db (n_out,) <- the sum of the rows of dZ (B, n_out), added to db unless first"""
+    if is_first:
+        db[:] = 0
     for j in range(dZ.shape[0]):
         for i in range(db.size):
             db[i] += dZ[j, i]
@@ -200,7 +207,7 @@ def softmax(S, P, top, norm):
             top[j] = max(top[j], S[j, k])
         for k in range(K):
             P[j, k] = S[j, k] - top[j]
-    p = P.reshape(P.size)
+    p = view(P, 0, (P.size,))
     for i in range(p.size):
         p[i] = exp(p[i])
     for j in range(B):
@@ -236,20 +243,21 @@ def cross_entropy(S, dS, y, w, top, norm):
 def take_rows(X, data, start, B, workspace):
     """Rows start : start + B in the data's order, standardised, (B, n_features); for
     CSR data without columns."""
-    rows, order = workspace.rows, data.order
-    if X is not None:
-        if order.size == 0 and data.mean.size == 0:
-            return X[start : start + B]
-        if data.is_gathered:
-            return workspace.gathered[:B]
-        for j in range(B):
-            row = order[start + j] if order.size else start + j
-            if data.mean.size == 0:
-                for i in range(rows.shape[1]):
-                    rows[j, i] = X[row, i]
-            else:
-                standardise(X, row, data.mean, data.inverse_scale, rows, j)
-    return workspace.gathered[:B]
+    order, mean = data.order, data.mean
+    if X is None:
+        return view(workspace.rows, 0, (B, 0))
+    n_features = X.shape[1]
+    if order.size == 0 and mean.size == 0:
+        return view(X, start * n_features, (B, n_features))
+    rows = view(workspace.rows, 0, (B, n_features))
+    for j in range(B):
+        row = order[start + j] if order.size else start + j
+        if mean.size == 0:
+            for i in range(n_features):
+                rows[j, i] = X[row, i]
+        else:
+            standardise(X, row, mean, data.inverse_scale, rows, j)
+    return rows
 
 
 @exact  # in float64: in float32 a large mean would take away what a feature tells
@@ -270,34 +278,35 @@ def take_targets(y, sample_weight, order, start, B, scale, workspace):
 def multiply(rows, csr, indices, inverse_scale, W, Z):
     """Z (B, n_out) <- rows W"""
     if csr is None:
-        np.dot(rows, W, Z)
-    else:
-        values, columns, starts = csr
-        Z[:] = 0
-        for j in range(indices.size):
-            for at in range(starts[indices[j]], starts[indices[j] + 1]):
-                x, column = values[at], columns[at]
-                if inverse_scale.size:
-                    x = values.dtype.type(x * inverse_scale[column])
-                for i in range(Z.shape[1]):
-                    Z[j, i] += x * W[column, i]
+        multiply_add(rows, W, 0, Z)
+        return
+    values, columns, starts = csr
+    Z[:] = 0
+    for j in range(indices.size):
+        for at in range(starts[indices[j]], starts[indices[j] + 1]):
+            x, column = values[at], columns[at]
+            if inverse_scale.size:
+                x = values.dtype.type(x * inverse_scale[column])
+            for i in range(Z.shape[1]):
+                Z[j, i] += x * W[column, i]
 
 
 @kernel
-def multiply_transposed(rows, csr, indices, inverse_scale, dZ, dW):
-    """dW (n_in, n_out) <- rows^T dZ"""
+def multiply_transposed(rows, csr, indices, inverse_scale, dZ, is_first, dW):
+    """dW (n_in, n_out) <- rows^T dZ, added to dW unless first"""
     if csr is None:
-        np.dot(rows.T, dZ, dW)
-    else:
-        values, columns, starts = csr
+        multiply_add(rows.T, dZ, 0 if is_first else 1, dW)
+        return
+    values, columns, starts = csr
+    if is_first:
         dW[:] = 0
-        for j in range(indices.size):
-            for at in range(starts[indices[j]], starts[indices[j] + 1]):
-                x, column = values[at], columns[at]
-                if inverse_scale.size:
-                    x = values.dtype.type(x * inverse_scale[column])
-                for i in range(dZ.shape[1]):
-                    dW[column, i] += x * dZ[j, i]
+    for j in range(indices.size):
+        for at in range(starts[indices[j]], starts[indices[j] + 1]):
+            x, column = values[at], columns[at]
+            if inverse_scale.size:
+                x = values.dtype.type(x * inverse_scale[column])
+            for i in range(dZ.shape[1]):
+                dW[column, i] += x * dZ[j, i]
 
 
 # -- layers --------------------------------------------------------------------------
@@ -306,25 +315,22 @@ def multiply_transposed(rows, csr, indices, inverse_scale, dZ, dW):
 @kernel
 def coef_of(P, layout, layer):
     """The view of P that holds a layer's weights, (n_in, n_out)."""
-    n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
-    start = layout.starts[layer]
-    return P[start : start + n_in * n_out].reshape(n_in, n_out)
+    shape = layout.sizes[layer], layout.sizes[layer + 1]
+    return view(P, layout.starts[layer], shape)
 
 
 @kernel
 def intercept_of(P, layout, layer):
     """The view of P that holds a layer's biases, (n_out,)."""
-    at = layout.sizes.size - 1 + layer
-    return P[layout.starts[at] : layout.starts[at + 1]]
+    return view(P, layout.starts[layout.codes.size + layer], (layout.sizes[layer + 1],))
 
 
 @kernel
 def units_of(Y, layout, layer, B):
     """The view of Y that holds a layer's activations, (B, n_out)."""
-    first = layout.sizes.size - 1
+    first = layout.codes.size
     start = (layout.starts[first + layer] - layout.starts[first]) * B
-    n_out = layout.sizes[layer + 1]
-    return Y[start : start + n_out * B].reshape(B, n_out)
+    return view(Y, start, (B, layout.sizes[layer + 1]))
 
 
 @kernel
@@ -337,14 +343,14 @@ def forward(rows, csr, indices, inverse_scale, P, layout, workspace):
         if layer == 0:
             multiply(rows, csr, indices, inverse_scale, W, Z)
         else:
-            np.dot(units_of(workspace.Y, layout, layer - 1, B), W, Z)
+            multiply_add(units_of(workspace.Y, layout, layer - 1, B), W, 0, Z)
         activate(layout.codes[layer], Z, intercept_of(P, layout, layer))
     return units_of(workspace.Y, layout, layout.codes.size - 1, B)
 
 
 @kernel
-def backward(rows, csr, indices, inverse_scale, P, G, layout, workspace):
-    """The gradient G, from the last layer's dY in workspace.dY.
+def backward(rows, csr, indices, inverse_scale, P, is_first, G, layout, workspace):
+    """The gradient, added to G unless first, from the last layer's dY in workspace.dY.
 
     dZ = f'(Z) dY; dW = A^T dZ; db = dZ; and dA = dZ W^T is the layer before's dY. Over
     rows the gradients add up, which the products do by themselves.
@@ -355,13 +361,14 @@ def backward(rows, csr, indices, inverse_scale, P, G, layout, workspace):
         dY = units_of(workspace.dY, layout, layer, B)
         dW = coef_of(G, layout, layer)
         differentiate(layout.codes[layer], Y, dY)
-        add_rows(dY, intercept_of(G, layout, layer))
+        add_rows(dY, is_first, intercept_of(G, layout, layer))
         if layer == 0:
-            multiply_transposed(rows, csr, indices, inverse_scale, dY, dW)
+            multiply_transposed(rows, csr, indices, inverse_scale, dY, is_first, dW)
         else:
-            np.dot(units_of(workspace.Y, layout, layer - 1, B).T, dY, dW)
+            A = units_of(workspace.Y, layout, layer - 1, B)
+            multiply_add(A.T, dY, 0 if is_first else 1, dW)
             dA = units_of(workspace.dY, layout, layer - 1, B)
-            np.dot(dY, coef_of(P, layout, layer).T, dA)
+            multiply_add(dY, coef_of(P, layout, layer).T, 0, dA)
 
 
 # -- the update ----------------------------------------------------------------------
@@ -408,40 +415,64 @@ def update(params, n_weights, step, share):
         is_weight = at < n_weights
         end = min(at + MOST_SUMMED, n_weights if is_weight else params.P.size)
         squares, nan_flag = move(
-            params.P[at:end], params.G[at:end], params.V[at:end], T(step.rate),
-            T(step.momentum), T(share * step.decay if is_weight else 0), step.nesterov,
+            view(params.P, at, (end - at,)), view(params.G, at, (end - at,)),
+            view(params.V, at, (end - at,)), T(step.rate), T(step.momentum),
+            T(share * step.decay if is_weight else 0), step.nesterov,
         )  # fmt: skip
         total += (squares if is_weight else 0) + nan_flag
         at = end
     return total
 
 
+@kernel
+def end_batch(params, layout, step, B):
+    """After the gradients of a batch's B rows: add those of its groups, in order; take
+    the step; count the loss in."""
+    G = params.G
+    n_groups = -(-B // step.group_size)
+    for group in range(1, n_groups):
+        add(view(G, 0, (G.shape[1],)), view(G, group * G.shape[1], (G.shape[1],)))
+    loss = 0.0
+    for group in range(n_groups):
+        loss += params.losses[group]
+    share = B / step.batch_size
+    squares = update(params, layout.starts[layout.codes.size], step, share)
+    params.totals[0] += loss * step.batch_size / step.n_rows
+    params.totals[1] += 0.5 * step.decay * B / step.n_rows * squares
+
+
 # -- entry points --------------------------------------------------------------------
 
 
-def train_epoch(data, y, sample_weight, layout, params, workspace, step, start, stop):
-    """Take the steps of an epoch, from row `start` of it to `stop` or soon after.
+def train_rows(
+    data, y, sample_weight, layout, params, workspace, step, start, stop, n_passed
+):
+    """Take a step after the n_passed rows of a batch, unless 0; then pass rows of the
+    epoch through, from `start` to `stop` or soon after. Returns the next row.
 
-    A batch passes through in micro-batches, whose gradients add up in params.G. A call
-    may end between two of them: the next one goes on at the row returned.
+    The rows of a batch form groups, those of a group micro-batches. So gradients are
+    added in an order that depends on nothing else: threads may share the groups, and a
+    call may end between two micro-batches.
 
     y : (N,) class indices.
     sample_weight : (N,), or empty for 1.
 
-    Returns the next row and what these rows add to the mean over the epoch of J: of its
-    cross-entropy, and of its penalty, nan where a parameter is no longer finite. With S
-    the total weight of N rows s_i, a step over B rows, of a batch size b, follows
+    With S the total weight of N rows s_i, a step over B rows, of a batch size b, is by
 
         (N / (b S)) sum_i s_i grad CE_i  +  (B / b) decay W
     """
-    N, n_weights = y.size, layout.starts[layout.codes.size]
-    scale = N / (step.batch_size * step.total_weight)
-    loss, penalty = 0.0, 0.0
-    while start < stop:
+    scale = step.n_rows / (step.batch_size * step.total_weight)
+    n_params = params.P.size
+    while n_passed or start < stop:
+        if n_passed:  # at one place: compiled twice, it might round in two ways
+            end_batch(params, layout, step, n_passed)
+            n_passed = 0
+            continue
         first = start // step.batch_size * step.batch_size
-        last = min(first + step.batch_size, N)
-        B = min(step.micro_batch, last - start)
-        gradient = params.G if start == first else params.D
+        last = min(first + step.batch_size, step.n_rows)
+        group = (start - first) // step.group_size
+        done = start - first - group * step.group_size
+        B = min(step.micro_batch, step.group_size - done, last - start)
         rows = take_rows(data.X, data, start, B, workspace)
         indices = data.order[start : start + B]
         take_targets(y, sample_weight, data.order, start, B, scale, workspace)
@@ -449,22 +480,18 @@ def train_epoch(data, y, sample_weight, layout, params, workspace, step, start, 
             rows, data.csr, indices, data.inverse_scale, params.P, layout, workspace
         )
         dS = units_of(workspace.dY, layout, layout.codes.size - 1, B)  # (B, K)
-        ce = cross_entropy(
+        loss = cross_entropy(
             S, dS, workspace.y, workspace.w, workspace.top, workspace.norm
         )
-        loss += ce * step.batch_size / N
+        params.losses[group] = loss if done == 0 else params.losses[group] + loss
         backward(
-            rows, data.csr, indices, data.inverse_scale, params.P, gradient, layout,
-            workspace,
+            rows, data.csr, indices, data.inverse_scale, params.P, done == 0,
+            view(params.G, group * n_params, (n_params,)), layout, workspace,
         )  # fmt: skip
-        if start > first:
-            add(params.G, params.D)
         start += B
-        if start == last:
-            share = (last - first) / step.batch_size
-            squares = update(params, n_weights, step, share)
-            penalty += 0.5 * step.decay * (last - first) / N * squares
-    return start, loss, penalty
+        if start == last and step.updates:
+            n_passed = last - first
+    return start
 
 
 SCORES, PROBABILITIES, LOG_PROBABILITIES = range(3)
@@ -505,5 +532,5 @@ def predict_rows(data, start, layout, P, workspace, kind, out):
     return finite
 
 
-train_epoch = Entry(train_epoch, **ENTRY)
+train_rows = Entry(train_rows, **ENTRY)
 predict_rows = Entry(predict_rows, **ENTRY)

@@ -28,7 +28,6 @@ class Workspace(NamedTuple):
     top: np.ndarray  # largest score of each row
     norm: np.ndarray  # and what its softmax divides by
     rows: np.ndarray  # (rows, n_features), gathered from X
-    gathered: np.ndarray  # the same memory, read-only as X is: one type, one code
 
 
 class Architecture:
@@ -117,13 +116,11 @@ class Architecture:
 
     def make_workspace(self, n_rows, dtype, *, gather):
         """A Workspace for n_rows at a time; `gather` where rows of X are copied."""
-        rows = np.empty((n_rows, self.layer_sizes[0] if gather else 0), dtype)
         return Workspace(
             *(np.empty(self.n_units * n_rows, dtype) for _ in range(2)),
             np.empty(n_rows, np.int64),
             *(np.empty(n_rows, dtype) for _ in range(3)),
-            rows,
-            read_only(rows),
+            np.empty((n_rows, self.layer_sizes[0] if gather else 0), dtype),
         )
 
 

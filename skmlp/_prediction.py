@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 
 from . import _kernels as kernels
 from ._network import Architecture, read_only
-from ._threads import blas_limit, call, map_in_threads
+from ._threads import Team, blas_limit, call
 
 BLOCK_NUMBERS = 2**17  # features and activations of a block: about a megabyte
 NONE, NO_ORDER = np.empty(0), read_only(np.empty(0, np.int64))
@@ -52,10 +52,10 @@ def as_data(X, network):
             f"expected {width}, those of the network."
         )
     if isinstance(X, np.ndarray):
-        return kernels.Data(read_only(X), None, NO_ORDER, *features, False)
+        return kernels.Data(read_only(X), None, NO_ORDER, *features)
     arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
     csr = tuple(read_only(np.ascontiguousarray(*array)) for array in arrays)
-    return kernels.Data(None, csr, read_only(np.arange(X.shape[0])), *features, False)
+    return kernels.Data(None, csr, read_only(np.arange(X.shape[0])), *features)
 
 
 def needs_dense_rows(X, network):
@@ -101,7 +101,7 @@ def map_blocks(function, values, X, network):
         args = arguments(start)
         kernels.predict_rows.prepare(kind, *args)
         rows = slice(start, start + len(args[-1]))
-        if not call(flops, kernels.predict_rows, *args, most=np.inf):
+        if not kernels.predict_rows(*args):
             raise NotFinite(
                 f"The network's scores of rows {start} to {rows.stop - 1} are not "
                 f"finite in {X.dtype}: {cause_of_overflow(X[rows], network)}."
@@ -112,7 +112,8 @@ def map_blocks(function, values, X, network):
     n_threads = min(blas_limit(), len(starts)) if len(starts) > 1 else 1
     if n_threads > 1:  # a warning points at the caller's thread
         kernels.predict_rows.prepare(kind, *arguments(0))
-    return map_in_threads(of_block, starts, n_threads)
+    with Team(n_threads) as team:
+        return call(flops, team.map, of_block, starts)
 
 
 def cause_of_overflow(rows, network):

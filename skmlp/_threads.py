@@ -14,6 +14,7 @@ import os
 import threading
 from functools import cache
 from itertools import product
+from queue import SimpleQueue
 
 import scipy.linalg  # noqa: F401, compiled code calls its BLAS
 from numba.core.compiler_lock import global_compiler_lock
@@ -21,8 +22,6 @@ from threadpoolctl import ThreadpoolController
 
 # Products below this get one thread from OpenBLAS as it is (its interface/gemm.c).
 FEW_FLOPS = 5e5
-# From about here on a second thread gains more than it costs.
-MANY_FLOPS = 1e7
 
 _lock = threading.RLock()  # re-entrant: a signal's handler may fit, too
 _callers: set = set()  # threads in a compiled call
@@ -58,10 +57,10 @@ def _libraries():
     return found
 
 
-def call(flops, function, *args, most=MANY_FLOPS):
-    """function(*args), with one BLAS thread where its largest product takes fewer than
-    `most` flops, but so many that BLAS would take more."""
-    if not FEW_FLOPS < flops < most:
+def call(flops, function, *args):
+    """function(*args), with one BLAS thread unless its largest product takes so few
+    flops that BLAS gives it one by itself."""
+    if flops <= FEW_FLOPS:
         return function(*args)
     try:
         _limit()
@@ -96,42 +95,62 @@ def blas_limit():
         return max([1, *numbers, *(lib.get_num_threads() or 1 for lib in _blas())])
 
 
-def map_in_threads(function, items, n_threads):
-    """[function(item) for item in items], in n_threads threads, this one included, or
-    fewer where the system gives no more."""
-    results, errors, turns = [None] * len(items), [], iter(range(len(items)))
+class Team:
+    """Threads for many calls of `map`: n_threads, the caller's included, or fewer where
+    the system gives no more. They end with the `with` block."""
 
-    def work():
-        try:
-            for i in turns:  # each i goes to one thread
-                results[i] = function(items[i])
-        except BaseException as error:
-            errors.append(error)
-            end()
-
-    def end():
-        for _ in turns:
-            pass
-
-    threads = []
-    try:
+    def __init__(self, n_threads):
+        self.pid = os.getpid()
+        self.work, self.done = SimpleQueue(), SimpleQueue()
+        self.threads = []
         for _ in range(n_threads - 1):
-            thread = threading.Thread(target=work)
+            # Daemons: an interrupt while they are told to end may leave one waiting.
+            thread = threading.Thread(target=self._run, daemon=True)
             try:
                 thread.start()
             except RuntimeError:
                 if thread.ident is not None:  # it did start: a signal's handler raised
                     raise
                 break
-            threads.append(thread)
+            self.threads.append(thread)
+
+    def _run(self):
+        while (work := self.work.get()) is not None:
+            work()
+            self.done.put(None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for _ in self.threads:
+            self.work.put(None)
+        if self.pid == os.getpid():
+            for thread in self.threads:
+                thread.join()
+
+    def map(self, function, items):
+        """[function(item) for item in items], shared among the threads."""
+        results, errors, turns = [None] * len(items), [], iter(range(len(items)))
+
+        def work():
+            try:
+                for i in turns:  # each i goes to one thread
+                    results[i] = function(items[i])
+            except BaseException as error:
+                errors.append(error)
+                for _ in turns:  # nobody begins another
+                    pass
+
+        helpers = self.threads if self.pid == os.getpid() else []  # not after a fork
+        for _ in helpers:
+            self.work.put(work)
         work()
-    finally:
-        end()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
-    return results
+        for _ in helpers:
+            self.done.get()
+        if errors:
+            raise errors[0]
+        return results
 
 
 # A forked child has a copy of each lock, and of the threads only the one that forked.

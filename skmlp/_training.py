@@ -26,12 +26,15 @@ from ._advice import diverged
 from ._network import read_only
 from ._prediction import Network, as_data, mean_cross_entropy
 from ._schedules import SMALLEST_RATE, scheduled_rate
-from ._threads import call
+from ._threads import Team, blas_limit, call
 
-# Largest number of activations in a micro-batch: a few MB, so that memory does not grow
-# with the batch, and all stays near the processor. Fewer rows than these would not be
-# worth a micro-batch's pass over all gradients.
-MICRO_BATCH_NUMBERS, MICRO_BATCH_ROWS = 2**19, 256
+# Numbers of a micro-batch, which stay in the cache next to the processor; but at least
+# so many rows that a pass over the weights, or over the gradient, is worth it.
+MICRO_BATCH_NUMBERS, LEAST_ROWS, ROWS_OF_LARGE_NETWORKS = 2**14, 64, 256
+# Rows of each of two groups of a batch, which go to threads, and of each of more; and
+# the operations of each. Fewer would not pay.
+ROWS_OF_TWO, ROWS_OF_MORE, GROUP_FLOPS, MOST_GROUPS = 48, 128, 1e7, 8
+FEW_NUMBERS = 2**20  # of X: so small a matrix is standardised at once, not row by row
 # Operations of a compiled call, a tenth of a second: Ctrl-C waits for its end.
 CALL_FLOPS = 1e9
 
@@ -164,52 +167,65 @@ def train(task, begin_epoch=None, end_epoch=None):
     answer of the latter stops.
     """
     buffers = Buffers(task)
-    while not task.state.stop_reason:
-        if begin_epoch is not None:
-            begin_epoch()
-        start = time.perf_counter()
-        data_loss, penalty = run_epoch(task, buffers)
-        if not math.isfinite(data_loss + penalty):
-            raise diverged(task)
-        advance(task, data_loss, penalty, buffers)
-        if end_epoch is not None and end_epoch(task.state):
-            task.state.stop_reason = "callback"
-        if task.settings.verbose:
-            print_lines(task, time.perf_counter() - start)
+    with Team(buffers.n_threads) as team:
+        while not task.state.stop_reason:
+            if begin_epoch is not None:
+                begin_epoch()
+            start = time.perf_counter()
+            data_loss, penalty = map(float, run_epoch(task, buffers, team))
+            if not math.isfinite(data_loss + penalty):
+                raise diverged(task)
+            advance(task, data_loss, penalty, buffers)
+            if end_epoch is not None and end_epoch(task.state):
+                task.state.stop_reason = "callback"
+            if task.settings.verbose:
+                print_lines(task, time.perf_counter() - start)
 
 
 class Buffers:
     """What a training works on and in: made once, changed by every step."""
 
     def __init__(self, task):
-        X, batch_size, network = task.X, task.batch_size, task.network
-        architecture, is_sparse = network.architecture, issparse(X)
+        X, network, is_sparse = task.X, task.network, issparse(task.X)
+        architecture = network.architecture
         self.n_rows = X.shape[0]
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
         self.data = as_data(X, network)
-        gather = not is_sparse and (task.is_shuffled or network.scale is not None)
-        # A micro-batch's largest size, and then all of nearly one size.
-        row_numbers = 2 * architecture.n_units + (X.shape[1] if gather else 0)
-        most = max(MICRO_BATCH_NUMBERS // row_numbers, MICRO_BATCH_ROWS)
-        self.micro_batch = math.ceil(batch_size / math.ceil(batch_size / most))
-        params, velocity = task.state.params.copy(), task.state.velocity.copy()
-        gradient = np.empty_like(params)
-        is_whole = self.micro_batch == batch_size
-        of_micro_batch = gradient if is_whole else np.empty_like(params)
-        self.params = kernels.Params(params, velocity, gradient, of_micro_batch)
-        self.workspace = architecture.make_workspace(
-            self.micro_batch, X.dtype, gather=gather
-        )
-        self.kind = X.dtype, is_sparse
-        self.flops = architecture.flops(self.micro_batch, is_sparse)
+        if not is_sparse and self.data.mean.size and X.size <= FEW_NUMBERS:
+            Z = (X - self.data.mean) * self.data.inverse_scale
+            self.data = as_data(Z.astype(X.dtype), network._replace(scale=None))
+        gather = not is_sparse and (task.is_shuffled or self.data.mean.size > 0)
         # What a row costs, in about as many operations: products, activations, update.
         first = X.shape[1] * architecture.layer_sizes[1]
         filled = first * X.nnz / (X.shape[0] * X.shape[1]) if is_sparse else first
-        row_flops = (
-            6 * (filled + architecture.n_weights - first)
-            + 50 * architecture.n_units
-            + 10 * architecture.n_params / batch_size
+        row_flops = 6 * (filled + architecture.n_weights - first)
+        row_flops += 50 * architecture.n_units
+        n_groups = groups_of(task.batch_size, row_flops)
+        self.group_size = math.ceil(task.batch_size / n_groups)
+        # A micro-batch's largest size, and then all of nearly one size.
+        row_numbers = 2 * architecture.n_units + (0 if is_sparse else X.shape[1])
+        least = min(
+            max(architecture.n_params // 2**10, LEAST_ROWS), ROWS_OF_LARGE_NETWORKS
         )
+        most = max(MICRO_BATCH_NUMBERS // row_numbers, least)
+        self.micro_batch = math.ceil(
+            self.group_size / math.ceil(self.group_size / most)
+        )
+        self.params = kernels.Params(
+            task.state.params.copy(),
+            task.state.velocity.copy(),
+            np.empty((n_groups, architecture.n_params), X.dtype),
+            np.empty(n_groups),
+            np.zeros(2),
+        )
+        self.workspaces = [
+            architecture.make_workspace(self.micro_batch, X.dtype, gather=gather)
+            for _ in range(n_groups)
+        ]
+        self.n_threads = min(n_groups, blas_limit()) if n_groups > 1 else 1
+        self.kind = X.dtype, is_sparse
+        self.flops = architecture.flops(self.micro_batch, is_sparse)
+        row_flops += 10 * architecture.n_params / task.batch_size
         self.rows_a_call = max(int(CALL_FLOPS / row_flops), 1)
 
     def draw_order(self, seed):
@@ -221,38 +237,57 @@ class Buffers:
             self.data = self.data._replace(order=order)
 
 
-def run_epoch(task, buffers):
+def groups_of(batch_size, row_flops):
+    """How many groups of a batch's rows have gradients of their own, which threads may
+    share. It depends on no thread, and so does the order in which gradients add up."""
+    by_rows = max(min(batch_size // ROWS_OF_TWO, 2), batch_size // ROWS_OF_MORE)
+    by_flops = int(batch_size * row_flops / GROUP_FLOPS)
+    return min(max(min(by_rows, by_flops), 1), MOST_GROUPS)
+
+
+def run_epoch(task, buffers, team):
     """One pass over the training set; returns the mean of J's two terms, the second nan
     where a parameter is no longer finite."""
     buffers.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
+    buffers.params.totals[:] = 0
     task.last_rate = task.rate
     step = kernels.Step(
+        buffers.n_rows,
+        task.total_weight,
         task.batch_size,
+        buffers.group_size,
         buffers.micro_batch,
+        not team.threads,
         float(task.last_rate),
         float(task.settings.momentum),
         bool(task.settings.nesterovs_momentum),
         task.decay,
-        task.total_weight,
     )
     weight = np.empty(0) if task.sample_weight is None else task.sample_weight
-    args = (
-        buffers.data, read_only(task.y), read_only(weight),
-        task.network.architecture.layout, buffers.params, buffers.workspace, step,
-    )  # fmt: skip
-    start, data_loss, penalty = 0, 0.0, 0.0
-    kernels.train_epoch.prepare(buffers.kind, *args, start, start)
-    while start < buffers.n_rows:
-        stop = min(start + buffers.rows_a_call, buffers.n_rows)
-        start, of_data, of_weights = call(
-            buffers.flops, kernels.train_epoch, *args, start, stop
-        )
-        data_loss, penalty = data_loss + of_data, penalty + of_weights
-    is_gathered = (
-        buffers.micro_batch == buffers.n_rows and task.network.scale is not None
-    )
-    buffers.data = buffers.data._replace(is_gathered=is_gathered)
-    return data_loss, penalty
+    layout, params = task.network.architecture.layout, buffers.params
+    args = buffers.data, read_only(task.y), read_only(weight), layout, params
+    workspace = buffers.workspaces[0]
+    kernels.train_rows.prepare(buffers.kind, *args, workspace, step, 0, 0, 0)
+
+    def pass_through(start, stop, workspace):
+        while start < stop:
+            end = min(start + buffers.rows_a_call, stop)
+            start = kernels.train_rows(*args, workspace, step, start, end, 0)
+
+    def pass_all():
+        if step.updates:
+            pass_through(0, step.n_rows, workspace)
+            return
+        for first in range(0, step.n_rows, step.batch_size):
+            last = min(first + step.batch_size, step.n_rows)
+            starts = range(first, last, step.group_size)
+            stops = (min(start + step.group_size, last) for start in starts)
+            groups = list(zip(starts, stops, buffers.workspaces, strict=False))
+            team.map(lambda group: pass_through(*group), groups)
+            kernels.train_rows(*args, workspace, step, 0, 0, last - first)
+
+    call(buffers.flops, pass_all)
+    return params.totals
 
 
 def advance(task, data_loss, penalty, buffers):

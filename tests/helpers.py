@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from skmlp import _kernels
 
 needs_compiler = pytest.mark.skipif(
-    not hasattr(_kernels.train_epoch.run, "signatures"), reason="compiling is off"
+    not hasattr(_kernels.train_rows.run, "signatures"), reason="compiling is off"
 )
 needs_fork = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="no fork on this system"

@@ -118,7 +118,7 @@ warnings.simplefilter("error")
 before = set(sys.modules)
 mlp.fit(X, y).fit(X, y).predict(X)
 print(sorted(set(sys.modules) - before))
-for entry in (_kernels.train_epoch, _kernels.predict_rows):
+for entry in (_kernels.train_rows, _kernels.predict_rows):
     print(sum(entry.run.stats.cache_hits.values()))
 print(mlp.predict_proba(X).tolist(), mlp.loss_)
 """
@@ -247,7 +247,7 @@ def test_what_arrives_during_a_call_reaches_the_caller(
         return result
 
     is_training = name in ("fit", "partial_fit")
-    kernel = "train_epoch" if is_training else "predict_rows"
+    kernel = "train_rows" if is_training else "predict_rows"
     if is_in_call:
         replace_kernel(monkeypatch, kernel, interrupted)
     else:

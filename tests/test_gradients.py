@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from skmlp import _training
 from skmlp._network import ACTIVATIONS, Architecture
 from skmlp._prediction import Network
+from skmlp._threads import Team
 from skmlp._training import Buffers, State, Task, run_epoch
 
 STEP = 1e-6
@@ -88,21 +89,23 @@ def start_of(architecture, rng):
     return State(params, np.zeros_like(params), seed=0)
 
 
-def smallest_micro_batches(wanted):
-    """Of 32 rows, where wanted."""
-    sizes = (1, 32) if wanted else (2**19, 256)
-    names = ("MICRO_BATCH_NUMBERS", "MICRO_BATCH_ROWS")
-    return patch.multiple(_training, **dict(zip(names, sizes, strict=True)))
+def small_groups(wanted):
+    """Groups of 20 rows or more, in micro-batches of 8 at most, where wanted."""
+    names = ("MICRO_BATCH_NUMBERS", "LEAST_ROWS", "ROWS_OF_MORE", "GROUP_FLOPS")
+    now = [getattr(_training, name) for name in names]
+    return patch.multiple(
+        _training, **dict(zip(names, (1, 8, 20, 1) if wanted else now, strict=True))
+    )
 
 
-@pytest.mark.parametrize("in_micro_batches", [False, True])
+@pytest.mark.parametrize("in_groups", [False, True])
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 @pytest.mark.parametrize("output_activation", ["identity", "logistic"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_whole_objective(
-    activation, output_activation, hidden, weighted, container, in_micro_batches
+    activation, output_activation, hidden, weighted, container, in_groups
 ):
     """A step with a rate of 1 and no momentum is minus the gradient of J, penalty
     included; the loss it reports is J."""
@@ -114,10 +117,11 @@ def test_whole_objective(
         architecture, container(X), y, s if weighted else None, state, len(y)
     )
     s = s if weighted else np.ones(len(y))
-    with smallest_micro_batches(in_micro_batches):
+    with small_groups(in_groups):
         buffers = Buffers(task)
-    assert (buffers.micro_batch < len(y)) == in_micro_batches
-    data_loss, penalty = run_epoch(task, buffers)
+    assert len(buffers.workspaces) == (3 if in_groups else 1)
+    with Team(2 if in_groups else 1) as team:
+        data_loss, penalty = run_epoch(task, buffers, team)
     args = architecture, state.params, X, y, s, 0.7
     gradient = central_differences(lambda: objective(*args), state.params)
     assert_allclose(state.params - buffers.params.P, gradient, rtol=1e-6, atol=1e-8)
@@ -134,7 +138,7 @@ def sum_of_steps(architecture, X, y, s, batch_size, state, features):
         architecture, X, y, s, state, batch_size, features, momentum=1.0, rate=TINY
     )
     buffers = Buffers(task)
-    loss = sum(run_epoch(task, buffers))
+    loss = sum(run_epoch(task, buffers, Team(1)))
     np.testing.assert_array_equal(buffers.params.P, state.params)
     return -buffers.params.V / TINY, loss
 
@@ -146,10 +150,10 @@ def sum_of_steps(architecture, X, y, s, batch_size, state, features):
     weighted=st.booleans(),
     container=st.sampled_from([np.asarray, csr_array]),
     standardised=st.booleans(),
-    in_micro_batches=st.booleans(),
+    in_groups=st.booleans(),
 )
 def test_an_epochs_steps_add_up_to_the_gradient(
-    n, seed, weighted, container, standardised, in_micro_batches
+    n, seed, weighted, container, standardised, in_groups
 ):
     """b / N times their sum is the gradient of J, for every batch size, divisors of N
     or not, with weights as unequal as they may be; and the losses add up to J, with
@@ -166,7 +170,7 @@ def test_an_epochs_steps_add_up_to_the_gradient(
     state, rows = start_of(architecture, rng), container(X)
     args = architecture, state.params, before, y, np.ones(n) if s is None else s, 0.7
     J, whole = objective(*args), None
-    with smallest_micro_batches(in_micro_batches):
+    with small_groups(in_groups):
         for batch_size in range(n, 0, -1):
             total, loss = sum_of_steps(
                 architecture, rows, y, s, batch_size, state, features

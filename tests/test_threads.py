@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import pytest
 from helpers import needs_fork, replace_kernel, run_python
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 from settings import plain
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skmlp import _prediction, _threads, _training
+from skmlp import MomentumMLPClassifier, _prediction, _threads, _training
 
 FEW, SOME, MANY = 1e5, 1e6, 1e8  # flops
 
@@ -51,8 +53,8 @@ def two_blas_threads():
     in_another_thread(limit.restore_original_limits)
 
 
-@pytest.mark.parametrize(("flops", "inside"), [(FEW, 2), (SOME, 1), (MANY, 2)])
-def test_products_of_medium_size_get_one_thread(flops, inside):
+@pytest.mark.parametrize(("flops", "inside"), [(FEW, 2), (SOME, 1), (MANY, 1)])
+def test_all_but_small_products_get_one_thread(flops, inside):
     assert set(_threads.call(flops, blas_limits).values()) == {inside}
     with threadpool_limits(1, user_api="blas"):
         assert set(_threads.call(flops, blas_limits).values()) == {1}
@@ -61,12 +63,12 @@ def test_products_of_medium_size_get_one_thread(flops, inside):
 
 @pytest.mark.parametrize(
     ("hidden", "batch_size", "in_fit", "in_prediction"),
-    [((10,), 10, 2, 2), ((10,), 900, 1, 1), ((99,), 900, 2, 1)],
+    [((10,), 10, 2, 2), ((40,), 900, 1, 1)],
 )
 def test_fits_and_predictions_have_it_so(
     rng, monkeypatch, hidden, batch_size, in_fit, in_prediction
 ):
-    seen, during = {"train_epoch": [], "predict_rows": []}, []
+    seen, during = {"train_rows": [], "predict_rows": []}, []
 
     def spy_on(name):
         def spy(kernel, *args):
@@ -79,14 +81,14 @@ def test_fits_and_predictions_have_it_so(
         during.append(set(blas_limits().values()))
         return estimator.score(X, y)
 
-    spy_on("train_epoch")
+    spy_on("train_rows")
     spy_on("predict_rows")
     X, y = rng.normal(size=(900, 100)), np.arange(900) % 2
     mlp = plain(hidden, batch_size=batch_size, max_iter=1, scoring=scorer)
     mlp.fit(X, y, X_val=X[:batch_size], y_val=y[:batch_size])
     # The loss of the validation data, what the scorer predicts (and then, as next to
     # nothing was learned, what is looked at to say so).
-    assert seen["train_epoch"] == [{in_fit}]
+    assert set(map(tuple, seen["train_rows"])) == {(in_fit,)}
     assert seen["predict_rows"][:2] == [{in_prediction}] * 2
     assert during == [{2}]  # code of the user's finds what the user set
 
@@ -370,6 +372,98 @@ def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
             assert_array_equal(a, b)
 
 
+# -- training ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_groups(monkeypatch):
+    """A group of a batch goes to a thread, however little there is to do."""
+    monkeypatch.setattr(_training, "ROWS_OF_TWO", 16)
+    monkeypatch.setattr(_training, "GROUP_FLOPS", 1)
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("batch_size", [None, 130])
+def test_trainings_are_the_same_however_many_threads(
+    rng, small_groups, container, dtype, batch_size
+):
+    X = container(rng.poisson(0.5, size=(500, 30)).astype(dtype))
+    y, weight = np.arange(500) % 3, rng.uniform(1, 2, 500)
+    results = []
+    for n_threads in (1, 2, 3):
+        seen = threading.active_count()
+        with threadpool_limits(n_threads, user_api="blas"):
+            mlp = MomentumMLPClassifier(
+                (9, 8), batch_size=batch_size, max_iter=3, random_state=0
+            ).fit(X, y, weight)
+        results.append([*mlp.loss_curve_, *np.concatenate(mlp.coefs_, axis=None)])
+        assert threading.active_count() == seen
+    assert_array_equal(results[0], results[1])
+    assert_array_equal(results[0], results[2])
+
+
+def test_groups_of_a_batch_go_to_several_threads(rng, small_groups, monkeypatch):
+    seen = set()
+    meet = threading.Barrier(2)
+
+    def spy(kernel, *args):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            meet.wait(timeout=60)
+        return kernel(*args)
+
+    replace_kernel(monkeypatch, "train_rows", spy)
+    plain(batch_size=64, max_iter=1).fit(rng.normal(size=(64, 3)), np.arange(64) % 2)
+    assert len(seen) == 2
+
+
+def test_an_error_in_a_thread_of_training_is_raised(rng, small_groups, monkeypatch):
+    def fails(kernel, *args):
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("no room")
+        time.sleep(0.01)  # so that the other thread has a turn
+        return kernel(*args)
+
+    before = threading.active_count()
+    replace_kernel(monkeypatch, "train_rows", fails)
+    mlp = plain(batch_size=None, max_iter=500)
+    with pytest.raises(MemoryError, match="no room"):
+        mlp.fit(rng.normal(size=(64, 3)), np.arange(64) % 2)
+    assert not hasattr(mlp, "coefs_")
+    assert threading.active_count() == before
+
+
+FORK_IN_A_FIT = """
+import os, signal, sys, warnings
+import numpy as np
+from threadpoolctl import threadpool_limits
+from skmlp import MomentumMLPClassifier, _training
+warnings.simplefilter("ignore")  # forking beside threads
+threadpool_limits(2, user_api="blas")
+_training.ROWS_OF_TWO, _training.GROUP_FLOPS = 16, 1
+X, y = np.random.RandomState(0).normal(size=(64, 3)), np.arange(64) % 2
+children = []
+
+def scoring(mlp, X, y):
+    if not children:
+        children.append(os.fork())
+        signal.alarm(60)  # ends it
+    return mlp.n_iter_
+
+mlp = MomentumMLPClassifier(3, max_iter=5, scoring=scoring, random_state=0)
+mlp.fit(X, y, X_val=X, y_val=y)
+if children[0] == 0:
+    os._exit(mlp.n_iter_)
+print(mlp.n_iter_, os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
+"""
+
+
+@needs_fork
+def test_a_child_that_is_forked_in_a_fit_goes_on_with_it():
+    assert run_python(FORK_IN_A_FIT).split() == ["5", "5"]
+
+
 # -- prediction ----------------------------------------------------------------------
 
 
@@ -455,17 +549,17 @@ def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
         calls.append(args)
         return kernel(*args)
 
-    replace_kernel(monkeypatch, "train_epoch", spy)
+    replace_kernel(monkeypatch, "train_rows", spy)
     for flops in (1e9, 1e6, 1):
         monkeypatch.setattr(_training, "CALL_FLOPS", flops)
-        monkeypatch.setattr(_training, "MICRO_BATCH_NUMBERS", 2**14)
-        monkeypatch.setattr(_training, "MICRO_BATCH_ROWS", 32)
+        monkeypatch.setattr(_training, "MICRO_BATCH_NUMBERS", 1)
+        monkeypatch.setattr(_training, "LEAST_ROWS", 32)
         for batch_size in (None, 32):
             calls.clear()
             mlp = plain((9,), batch_size=batch_size, max_iter=2, random_state=0).fit(
                 X, y
             )
             whole.setdefault(batch_size, mlp.loss_curve_)
-            assert mlp.loss_curve_ == pytest.approx(whole[batch_size], rel=1e-14)
+            assert mlp.loss_curve_ == whole[batch_size]
         assert len(calls) == (2 if flops == 1e9 else len(calls))
     assert len(calls) == 2 * -(-3000 // 32)  # a batch a call at the least
