@@ -17,7 +17,9 @@ def main():
             rows = container(X.astype(dtype))
             MomentumMLPClassifier(2, max_iter=1).fit(rows, y).predict(rows)
     seconds = time.perf_counter() - start
-    print(f"All of skmlp is compiled, in {seconds:.1f} s, and stored in {folders()[0]}")
+    stored = [folder for folder in folders() if any(folder.glob("*.nbc"))]
+    where = f"and stored in {stored[0]}" if stored else "but stored nowhere"
+    print(f"All of skmlp is compiled, in {seconds:.1f} s, {where}")
 
 
 if __name__ == "__main__":

@@ -45,14 +45,17 @@ class Entry:
         if self.run is not function:  # not with NUMBA_DISABLE_JIT=1
             self.run._cache = MachineCode(function)
 
-    def prepare(self, kind, *args):
+    def prepare(self, kind, *args, before_compiling=None):
         """Compile it for arguments like these, or load it.
 
         kind : hashable
             What tells the arguments' types apart, so that a second call is quick.
+        before_compiling : callable() or None
+            Called where nothing can be loaded, and seconds will pass.
         """
         if kind not in self.prepared:
             if hasattr(self.run, "compile"):
+                self.run._cache.before_compiling = before_compiling
                 self.run.compile(tuple(map(typeof, args)))
             self.prepared.add(kind)
 
@@ -69,6 +72,7 @@ class MachineCode(_Cache):
     """
 
     has_warned = False
+    before_compiling = None
 
     def __init__(self, function):
         self.name = function.__name__
@@ -89,6 +93,8 @@ class MachineCode(_Cache):
             if content[:32] == hashlib.sha256(content[32:]).digest():
                 payload = pickle.loads(content[32:])
                 return CompileResult._rebuild(target_context, *payload)
+        if self.before_compiling is not None:
+            self.before_compiling()
         return None
 
     def save_overload(self, sig, data):

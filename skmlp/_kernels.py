@@ -441,6 +441,44 @@ def end_batch(params, layout, step, B):
     params.totals[1] += 0.5 * step.decay * B / step.n_rows * squares
 
 
+# -- predictions ---------------------------------------------------------------------
+
+SCORES, PROBABILITIES, LOG_PROBABILITIES = range(3)
+
+
+@kernel
+def scores_to(S, kind, workspace, out):
+    """out (B, K) <- what `kind` is of the scores S; returns whether these are finite.
+
+    The first of the largest scores is the first of the largest probabilities, too,
+    though rounding may make others as large.
+    """
+    B, K = out.shape
+    finite = True
+    for j in range(B):
+        for k in range(K):
+            out[j, k] = S[j, k]
+            finite &= np.isfinite(S[j, k])
+    if kind == SCORES:
+        return finite
+    top, norm = workspace.top, workspace.norm
+    softmax(S, out, top, norm)
+    for j in range(B):
+        log_norm = np.log(norm[j])
+        for k in range(K):
+            if kind == LOG_PROBABILITIES:
+                out[j, k] = (S[j, k] - top[j]) - log_norm
+            else:
+                out[j, k] /= norm[j]
+        best = 0
+        while S[j, best] < top[j]:
+            best += 1
+        for k in range(best):
+            if out[j, k] == out[j, best]:
+                out[j, k] = np.nextafter(out[j, k], S.dtype.type(-np.inf))
+    return finite
+
+
 # -- entry points --------------------------------------------------------------------
 
 
@@ -494,41 +532,19 @@ def train_rows(
     return start
 
 
-SCORES, PROBABILITIES, LOG_PROBABILITIES = range(3)
-
-
 def predict_rows(data, start, layout, P, workspace, kind, out):
-    """out (B, K) <- scores of the rows from `start`, or their softmax or its logarithm.
+    """out (n, K) <- scores of the rows from `start`, or their softmax or its logarithm.
 
-    Returns whether all scores are finite. The first of the largest scores is the first
-    of the largest probabilities, too, though rounding may make others as large.
+    Returns whether all scores are finite.
     """
-    B, K = out.shape
-    rows = take_rows(data.X, data, start, B, workspace)
-    indices = data.order[start : start + B]
-    S = forward(rows, data.csr, indices, data.inverse_scale, P, layout, workspace)
-    finite = True
-    for j in range(B):
-        for k in range(K):
-            out[j, k] = S[j, k]
-            finite &= np.isfinite(S[j, k])
-    if kind == SCORES:
-        return finite
-    top, norm = workspace.top, workspace.norm
-    softmax(S, out, top, norm)
-    for j in range(B):
-        log_norm = np.log(norm[j])
-        for k in range(K):
-            if kind == LOG_PROBABILITIES:
-                out[j, k] = (S[j, k] - top[j]) - log_norm
-            else:
-                out[j, k] /= norm[j]
-        best = 0
-        while S[j, best] < top[j]:
-            best += 1
-        for k in range(best):
-            if out[j, k] == out[j, best]:
-                out[j, k] = np.nextafter(out[j, k], S.dtype.type(-np.inf))
+    done, finite = 0, True
+    while done < out.shape[0]:
+        B = min(workspace.y.size, out.shape[0] - done)
+        rows = take_rows(data.X, data, start + done, B, workspace)
+        indices = data.order[start + done : start + done + B]
+        S = forward(rows, data.csr, indices, data.inverse_scale, P, layout, workspace)
+        finite &= scores_to(S, kind, workspace, out[done : done + B])
+        done += B
     return finite
 
 

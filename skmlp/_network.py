@@ -1,13 +1,18 @@
 """The shape of a network: sizes, where each parameter lies, initial weights."""
 
+import math
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 # Each has a branch in activate and in differentiate of _kernels.py.
 ACTIVATIONS = ("logistic", "tanh", "relu", "identity")
+
+
+MICRO_BATCH_NUMBERS, LEAST_ROWS, ROWS_OF_LARGE_NETWORKS = 2**14, 64, 256
 
 
 class Layout(NamedTuple):
@@ -64,7 +69,13 @@ class Architecture:
     def n_units(self):
         return sum(self.layer_sizes[1:])
 
-    def flops(self, n_rows, is_sparse):
+    def row_flops(self, X):
+        """About how many operations a row of X takes, there and not back."""
+        stored = X.nnz / X.shape[0] if issparse(X) else X.shape[1]
+        n_weights = self.n_weights - (X.shape[1] - stored) * self.layer_sizes[1]
+        return 2 * n_weights + 20 * self.n_units
+
+    def product_flops(self, n_rows, is_sparse):
         """Floating-point operations of the largest product that BLAS is given."""
         counts = [n_in * n_out for n_in, n_out in pairwise(self.layer_sizes)]
         return 2 * n_rows * max(counts[1:] if is_sparse else counts, default=0)
@@ -113,6 +124,15 @@ class Architecture:
             limit = scale * (np.sqrt(6.0) / np.sqrt(sum(coef.shape)))
             coef[...] = generator.uniform(-limit, limit, coef.shape)
         return params
+
+    def micro_batch(self, n_rows, is_sparse):
+        """How many of n_rows pass through at a time: with their activations they stay
+        in the cache next to the processor, but there are enough of them to make a pass
+        over the weights, or over the gradient, worth it. All are of nearly one size."""
+        numbers = 2 * self.n_units + (0 if is_sparse else self.layer_sizes[0])
+        least = min(max(self.n_params // 2**10, LEAST_ROWS), ROWS_OF_LARGE_NETWORKS)
+        most = max(MICRO_BATCH_NUMBERS // numbers, least)
+        return math.ceil(n_rows / math.ceil(n_rows / most))
 
     def make_workspace(self, n_rows, dtype, *, gather):
         """A Workspace for n_rows at a time; `gather` where rows of X are copied."""

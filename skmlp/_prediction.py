@@ -2,7 +2,7 @@
 
 Memory does not grow with the rows: one block a thread is all there is. Blocks go to as
 many threads as BLAS may use, each with one for its products: they give the same numbers
-however many there are (but where BLAS is of a kind that _threads leaves alone).
+however many there are.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,8 @@ from . import _kernels as kernels
 from ._network import Architecture, read_only
 from ._threads import Team, blas_limit, call
 
-BLOCK_NUMBERS = 2**17  # features and activations of a block: about a megabyte
+BLOCK_NUMBERS = 2**18  # features and activations of a block, which a thread takes
+THREAD_FLOPS = 1e7  # fewer operations are not worth a thread
 NONE, NO_ORDER = np.empty(0), read_only(np.empty(0, np.int64))
 
 
@@ -81,15 +82,16 @@ def map_blocks(function, values, X, network):
         data = as_data(X, network)
     is_sparse = issparse(X) and not dense_blocks
     gather = network.scale is not None and not is_sparse
-    numbers = architecture.n_units + (X.shape[1] if gather else 0)  # of a row
+    numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
     block = max(BLOCK_NUMBERS // numbers, 64)
-    flops = architecture.flops(min(block, n_rows), is_sparse)
+    micro_batch = architecture.micro_batch(min(block, n_rows), is_sparse)
+    flops = architecture.product_flops(micro_batch, is_sparse)
     code = getattr(kernels, values.upper())
     kind = X.dtype, is_sparse
 
     def arguments(start):
         size = min(block, n_rows - start)
-        workspace = architecture.make_workspace(size, X.dtype, gather=gather)
+        workspace = architecture.make_workspace(micro_batch, X.dtype, gather=gather)
         out = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
         if dense_blocks:
             rows = as_data(X[start : start + size].toarray(), network), 0
@@ -109,7 +111,8 @@ def map_blocks(function, values, X, network):
         return function(rows, args[-1])
 
     starts = range(0, n_rows, block)
-    n_threads = min(blas_limit(), len(starts)) if len(starts) > 1 else 1
+    n_threads = min(len(starts), int(n_rows * architecture.row_flops(X) / THREAD_FLOPS))
+    n_threads = min(n_threads, blas_limit()) if n_threads > 1 else 1
     if n_threads > 1:  # a warning points at the caller's thread
         kernels.predict_rows.prepare(kind, *arguments(0))
     with Team(n_threads) as team:

@@ -28,9 +28,6 @@ from ._prediction import Network, as_data, mean_cross_entropy
 from ._schedules import SMALLEST_RATE, scheduled_rate
 from ._threads import Team, blas_limit, call
 
-# Numbers of a micro-batch, which stay in the cache next to the processor; but at least
-# so many rows that a pass over the weights, or over the gradient, is worth it.
-MICRO_BATCH_NUMBERS, LEAST_ROWS, ROWS_OF_LARGE_NETWORKS = 2**14, 64, 256
 # Rows of each of two groups of a batch, which go to threads, and of each of more; and
 # the operations of each. Fewer would not pay.
 ROWS_OF_TWO, ROWS_OF_MORE, GROUP_FLOPS, MOST_GROUPS = 48, 128, 1e7, 8
@@ -195,22 +192,10 @@ class Buffers:
             Z = (X - self.data.mean) * self.data.inverse_scale
             self.data = as_data(Z.astype(X.dtype), network._replace(scale=None))
         gather = not is_sparse and (task.is_shuffled or self.data.mean.size > 0)
-        # What a row costs, in about as many operations: products, activations, update.
-        first = X.shape[1] * architecture.layer_sizes[1]
-        filled = first * X.nnz / (X.shape[0] * X.shape[1]) if is_sparse else first
-        row_flops = 6 * (filled + architecture.n_weights - first)
-        row_flops += 50 * architecture.n_units
+        row_flops = 3 * architecture.row_flops(X)
         n_groups = groups_of(task.batch_size, row_flops)
         self.group_size = math.ceil(task.batch_size / n_groups)
-        # A micro-batch's largest size, and then all of nearly one size.
-        row_numbers = 2 * architecture.n_units + (0 if is_sparse else X.shape[1])
-        least = min(
-            max(architecture.n_params // 2**10, LEAST_ROWS), ROWS_OF_LARGE_NETWORKS
-        )
-        most = max(MICRO_BATCH_NUMBERS // row_numbers, least)
-        self.micro_batch = math.ceil(
-            self.group_size / math.ceil(self.group_size / most)
-        )
+        self.micro_batch = architecture.micro_batch(self.group_size, is_sparse)
         self.params = kernels.Params(
             task.state.params.copy(),
             task.state.velocity.copy(),
@@ -224,8 +209,8 @@ class Buffers:
         ]
         self.n_threads = min(n_groups, blas_limit()) if n_groups > 1 else 1
         self.kind = X.dtype, is_sparse
-        self.flops = architecture.flops(self.micro_batch, is_sparse)
-        row_flops += 10 * architecture.n_params / task.batch_size
+        self.product_flops = architecture.product_flops(self.micro_batch, is_sparse)
+        row_flops += 10 * architecture.n_params / task.batch_size  # of the update
         self.rows_a_call = max(int(CALL_FLOPS / row_flops), 1)
 
     def draw_order(self, seed):
@@ -267,7 +252,11 @@ def run_epoch(task, buffers, team):
     layout, params = task.network.architecture.layout, buffers.params
     args = buffers.data, read_only(task.y), read_only(weight), layout, params
     workspace = buffers.workspaces[0]
-    kernels.train_rows.prepare(buffers.kind, *args, workspace, step, 0, 0, 0)
+    kernels.train_rows.prepare(
+        buffers.kind,
+        *(*args, workspace, step, 0, 0, 0),
+        before_compiling=say_that_it_compiles if task.settings.verbose else None,
+    )
 
     def pass_through(start, stop, workspace):
         while start < stop:
@@ -286,7 +275,7 @@ def run_epoch(task, buffers, team):
             team.map(lambda group: pass_through(*group), groups)
             kernels.train_rows(*args, workspace, step, 0, 0, last - first)
 
-    call(buffers.flops, pass_all)
+    call(buffers.product_flops, pass_all)
     return params.totals
 
 
@@ -384,6 +373,14 @@ def print_lines(task, seconds):
         }[state.stop_reason]
         best = "" if state.best is None else f"; epoch {state.best.n_iter} is restored"
         lines.append(f"Ended after {state.n_iter} epochs: {why}{best}.")
+    say(*lines)
+
+
+def say_that_it_compiles():
+    say("Compiling the training step, once for this environment: some seconds.")
+
+
+def say(*lines):
     try:
         print(*lines, sep="\n", flush=True)
     except (OSError, ValueError) as error:

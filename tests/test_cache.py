@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 import skmlp
 from skmlp import _cache, _kernels
+from skmlp.__main__ import main
 
 pytestmark = needs_compiler
 
@@ -387,3 +388,27 @@ threadpool_limits(2, user_api="blas")
 def test_a_first_call_where_the_script_has_ended(tmp_path, line):
     for _ in ("compiled", "loaded"):
         assert run_python(LAST + line, NUMBA_CACHE_DIR=tmp_path) == "(45000, 3)\n"
+
+
+VERBOSE = """
+import numpy as np
+from skmlp import MomentumMLPClassifier
+X, y = np.eye(4), np.arange(4) % 2
+MomentumMLPClassifier(2, max_iter=1, verbose=True).fit(X, y)
+"""
+
+
+def test_verbose_says_that_it_compiles(tmp_path):
+    first, second = (run_python(VERBOSE, NUMBA_CACHE_DIR=tmp_path) for _ in range(2))
+    assert first.startswith("Compiling the training step")
+    assert second.startswith("Epoch 1/1")
+
+
+def test_everything_is_compiled_by_one_command(capsys):
+    for entry in (_kernels.train_rows, _kernels.predict_rows):
+        entry.prepared.clear()
+    main()
+    out = capsys.readouterr().out
+    assert any(str(folder) in out for folder in _cache.folders())
+    for entry in (_kernels.train_rows, _kernels.predict_rows):
+        assert len(entry.prepared) == 2 * 2  # precisions, kinds of storage

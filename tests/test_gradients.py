@@ -1,5 +1,6 @@
 """The gradient against central differences, and the objective's law of batches."""
 
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -75,7 +76,7 @@ def task_of(
     state.alpha_weight = float(len(y) if s is None else s.sum())
     parameters = {
         "alpha": 0.7, "momentum": momentum, "nesterovs_momentum": False,
-        "shuffle": True, "power_t": 0.5,
+        "shuffle": True, "power_t": 0.5, "verbose": False,
     }  # fmt: skip
     return Task(
         SimpleNamespace(**parameters),
@@ -89,13 +90,18 @@ def start_of(architecture, rng):
     return State(params, np.zeros_like(params), seed=0)
 
 
+@contextmanager
 def small_groups(wanted):
     """Groups of 20 rows or more, in micro-batches of 8 at most, where wanted."""
-    names = ("MICRO_BATCH_NUMBERS", "LEAST_ROWS", "ROWS_OF_MORE", "GROUP_FLOPS")
-    now = [getattr(_training, name) for name in names]
-    return patch.multiple(
-        _training, **dict(zip(names, (1, 8, 20, 1) if wanted else now, strict=True))
-    )
+    with ExitStack() as stack:
+        if wanted:
+            stack.enter_context(
+                patch.multiple(_training, ROWS_OF_MORE=20, GROUP_FLOPS=1)
+            )
+            stack.enter_context(
+                patch.object(Architecture, "micro_batch", lambda *args: 8)
+            )
+        yield
 
 
 @pytest.mark.parametrize("in_groups", [False, True])

@@ -21,6 +21,7 @@ from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skmlp import MomentumMLPClassifier, _prediction, _threads, _training
+from skmlp._network import Architecture
 
 FEW, SOME, MANY = 1e5, 1e6, 1e8  # flops
 
@@ -191,6 +192,8 @@ def test_an_interrupt_at_any_line_leaves_the_limits_as_they_were():
     assert n_restored > n / 2
 
 
+# One may come in a callback of the garbage collector: hypothesis has one.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_real_interrupts(digits):
     """Ctrl-C at random moments of short trainings."""
     X, y = digits[0][:300], digits[1][:300]
@@ -470,6 +473,7 @@ def test_a_child_that_is_forked_in_a_fit_goes_on_with_it():
 @pytest.fixture
 def fitted(digits, monkeypatch):
     monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 1)  # 64 rows
+    monkeypatch.setattr(_prediction, "THREAD_FLOPS", 1)
     X, y = digits
     return plain(max_iter=1, random_state=0).fit(X, y), X
 
@@ -552,8 +556,7 @@ def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
     replace_kernel(monkeypatch, "train_rows", spy)
     for flops in (1e9, 1e6, 1):
         monkeypatch.setattr(_training, "CALL_FLOPS", flops)
-        monkeypatch.setattr(_training, "MICRO_BATCH_NUMBERS", 1)
-        monkeypatch.setattr(_training, "LEAST_ROWS", 32)
+        monkeypatch.setattr(Architecture, "micro_batch", lambda *args: 32)
         for batch_size in (None, 32):
             calls.clear()
             mlp = plain((9,), batch_size=batch_size, max_iter=2, random_state=0).fit(
