@@ -3,8 +3,8 @@ Time and memory, side by side
 =============================
 
 Times MomentumMLPClassifier against scikit-learn's MLPClassifier and, where they are
-installed (extra ``benchmark``), a PyTorch loop and skorch, all at the same settings;
-and against the floor: the bare matrix products of the same training, in the same
+installed (extra ``benchmark``), a PyTorch loop and skorch, all at the same settings (so
+features are not standardised); and against the floor: the bare matrix products of the same training, in the same
 shapes and number, written into buffers that exist.
 
 All contenders of a row take turns in one process, after a warm-up each; a ratio is
@@ -76,9 +76,9 @@ def common(hidden, batch_size, rate, epochs):
 
 
 def ours(X, y, *settings):
-    return MomentumMLPClassifier(alpha=ALPHA, init_scale=1.0, **common(*settings)).fit(
-        X, y
-    )
+    return MomentumMLPClassifier(
+        alpha=ALPHA, init_scale=1.0, standardize=False, **common(*settings)
+    ).fit(X, y)
 
 
 def scikit_learn(X, y, hidden, batch_size, rate, epochs):
@@ -155,7 +155,8 @@ def skorch_net(X, y, hidden, batch_size, rate, epochs):
 
 
 def floor(X, y, hidden, batch_size, rate, epochs):
-    """The products of a training and nothing else; small ones on one thread."""
+    """The products of a training and nothing else; small ones on one thread, as BLAS
+    gives them more than they are worth."""
     rng = np.random.default_rng(0)
     sizes, dtype = (X.shape[1], *hidden, y.max() + 1), X.dtype
     W = [rng.standard_normal(shape).astype(dtype) for shape in pairwise(sizes)]
@@ -185,7 +186,7 @@ def floor(X, y, hidden, batch_size, rate, epochs):
 
 def recipe_data():
     X, y = load_digits(return_X_y=True)
-    X, _, y, _ = train_test_split(X, y, test_size=0.33, random_state=111)
+    X, _, y, _ = train_test_split(X / 16, y, test_size=0.33, random_state=111)
     X, _, y, _ = train_test_split(X, y, test_size=0.40, random_state=123)
     return X, y
 
@@ -209,6 +210,22 @@ def data_of_many_features():
     return X, X[:, :5].argmax(axis=1)
 
 
+def four_times_digits():
+    X, y = load_digits(return_X_y=True)
+    return np.tile(X, (4, 1)) / 16, np.tile(y, 4)
+
+
+def data_in_column_order():
+    """As a DataFrame has its numbers."""
+    X = np.random.default_rng(0).standard_normal((100_000, 50))
+    return np.asfortranarray(X), X[:, :5].argmax(axis=1)
+
+
+def data_of_two_classes():
+    X = np.random.default_rng(0).standard_normal((2_000, 5_000))
+    return X, (X[:, :5].sum(axis=1) > 0).astype(int)
+
+
 HIDDEN = (48, 32)
 FITS = {  # name: (data, hidden, batch size, learning rate, epochs)
     "recipe": (recipe_data, HIDDEN, 721, 0.2, 1000),
@@ -217,6 +234,9 @@ FITS = {  # name: (data, hidden, batch size, learning rate, epochs)
     "wide": (wide_data, (256, 128), 256, 0.2, 4),
     "sparse": (sparse_data, (48,), 200, 0.5, 3),
     "manyfeatures": (data_of_many_features, (48,), 100, 0.002, 20),
+    "full7188": (four_times_digits, HIDDEN, 7188, 0.2, 100),
+    "columns": (data_in_column_order, (50,), 316, 0.05, 4),
+    "twoclasses": (data_of_two_classes, (), 200, 0.001, 10),
 }
 ROWS = {"predict1": 1, "predict200000": 200_000}
 SEARCHES = {  # ten alphas by five folds of the digits: (batch size, rate, epochs)
@@ -233,7 +253,7 @@ COLUMNS = ("workload", "dtype", "seconds", *PEERS, "ours/floor", "MB", "MB their
 def contenders_of(workload):
     yield "ours", ours
     yield "MLPClassifier", scikit_learn
-    if workload in ("recipe", "batch200", "batch32", "wide"):
+    if workload in ("recipe", "batch200", "batch32", "wide", "full7188"):
         if torch is not None:
             yield "PyTorch", torch_loop
         if skorch is not None and workload != "wide":
@@ -343,7 +363,10 @@ def measure_search(workload, rounds):
     searches = [
         GridSearchCV(model, {"alpha": values}, n_jobs=2, refit=False)
         for model, values in (
-            (MomentumMLPClassifier(init_scale=1.0, **settings), alphas),
+            (
+                MomentumMLPClassifier(init_scale=1.0, standardize=False, **settings),
+                alphas,
+            ),
             (theirs, alphas * batch_size / n_train),
         )
     ]
@@ -436,6 +459,26 @@ def measure_memory(workload, rounds):
         yield row_of(f"{workload}: {name}", "float32", memory=memory)
 
 
+def measure_busy(workload, rounds):
+    """Processor time, beside a process that keeps a processor busy."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 50))
+    y = (X[:, 0] > 0).astype(int)
+
+    def processor_time(train):
+        start = time.process_time()
+        train(X, y, (50,), 3000, 0.2, 50)
+        return time.process_time() - start
+
+    calls = [partial(processor_time, train) for train in (ours, scikit_learn)]
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield row_of(workload, "float64", PAIR, take_turns(calls, rounds))
+    finally:
+        busy.kill()
+        busy.wait()
+
+
 # %%
 # The program.
 
@@ -443,6 +486,7 @@ WORKLOADS = {
     **dict.fromkeys(FITS, measure_fit),
     **dict.fromkeys(ROWS, measure_predict),
     **dict.fromkeys(SEARCHES, measure_search),
+    "busy": measure_busy,
     "cold": measure_cold,
     **dict.fromkeys(MEMORY_ROWS, measure_memory),
 }

@@ -31,7 +31,7 @@ from ._threads import Team, blas_limit, call
 # Rows of each of two groups of a batch, which go to threads, and of each of more; and
 # the operations of each. Fewer would not pay.
 ROWS_OF_TWO, ROWS_OF_MORE, GROUP_FLOPS, MOST_GROUPS = 48, 128, 1e7, 8
-FEW_NUMBERS = 2**20  # of X: so small a matrix is standardised at once, not row by row
+FEW_NUMBERS = 2**22  # of X: so small a matrix is standardised once, not row by row
 # Operations of a compiled call, a tenth of a second: Ctrl-C waits for its end.
 CALL_FLOPS = 1e9
 
@@ -189,8 +189,10 @@ class Buffers:
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
         self.data = as_data(X, network)
         if not is_sparse and self.data.mean.size and X.size <= FEW_NUMBERS:
-            Z = (X - self.data.mean) * self.data.inverse_scale
-            self.data = as_data(Z.astype(X.dtype), network._replace(scale=None))
+            Z = X - self.data.mean  # in float64, as in standardise of _kernels.py
+            Z *= self.data.inverse_scale
+            Z = Z.astype(X.dtype, copy=False)
+            self.data = as_data(Z, network._replace(scale=None))
         gather = not is_sparse and (task.is_shuffled or self.data.mean.size > 0)
         row_flops = 3 * architecture.row_flops(X)
         n_groups = groups_of(task.batch_size, row_flops)
