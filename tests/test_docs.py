@@ -76,9 +76,7 @@ def test_readme_code_runs(capsys, tmp_path, monkeypatch):
     assert names["chosen"].score(names["X_test"], names["y_test"]) > 0.97
     assert capsys.readouterr().out.startswith("0.97")
     assert names["mlp"].n_iter_ == 27
-    assert names["bag"].score(names["X_test"], names["y_test"]) > 0.97
-    assert len(names["pipe"][-1].validation_scores_) == 100
-    assert (tmp_path / "mlp.pickle").exists()
+    assert names["mlp"].score(names["X_test"], names["y_test"]) > 0.85
 
 
 @readme_is_here
