@@ -3,9 +3,9 @@ Time and memory, side by side
 =============================
 
 Times MomentumMLPClassifier against scikit-learn's MLPClassifier and, where they are
-installed (extra ``benchmark``), a PyTorch loop and skorch, all at the same settings (so
-features are not standardised); and against the floor: the bare matrix products of the same training, in the same
-shapes and number, written into buffers that exist.
+installed (extra ``benchmark``), a PyTorch loop and skorch, all at the same settings,
+without standardised features; and against the floor: the bare matrix products of the
+same training, in the same shapes and number, written into buffers that exist.
 
 All contenders of a row take turns in one process, after a warm-up each; a ratio is
 the median over the rounds of that round's ratio. Where the training accuracies

@@ -76,8 +76,9 @@ class MachineCode(_Cache):
 
     def __init__(self, function):
         self.name = function.__name__
-        modules = function.__module__, f"{__package__}._network", f"{__package__}._blas"
-        sources = [find_spec(name).loader.get_source(name) for name in modules]
+        modules = "_kernels", "_activations", "_blas", "_network"
+        specs = [find_spec(f"{__package__}.{name}") for name in modules]
+        sources = [spec.loader.get_source(spec.name) for spec in specs]
         releases = numba.__version__, llvmlite.__version__, version("skmlp")
         options = config.OPT, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK
         python = sys.implementation.cache_tag

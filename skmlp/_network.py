@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
-# Each has a branch in activate and in differentiate of _kernels.py.
+# Each has a branch in activate and in differentiate of _activations.py.
 ACTIVATIONS = ("logistic", "tanh", "relu", "identity")
 
 
@@ -74,11 +74,6 @@ class Architecture:
         stored = X.nnz / X.shape[0] if issparse(X) else X.shape[1]
         n_weights = self.n_weights - (X.shape[1] - stored) * self.layer_sizes[1]
         return 2 * n_weights + 20 * self.n_units
-
-    def product_flops(self, n_rows, is_sparse):
-        """Floating-point operations of the largest product that BLAS is given."""
-        counts = [n_in * n_out for n_in, n_out in pairwise(self.layer_sizes)]
-        return 2 * n_rows * max(counts[1:] if is_sparse else counts, default=0)
 
     def unpack(self, params):
         """Views of params (n_params,): lists of coefs (n_in, n_out) and intercepts

@@ -12,7 +12,8 @@ from scipy.sparse import issparse
 
 from . import _kernels as kernels
 from ._network import Architecture, read_only
-from ._threads import Team, blas_limit, call
+from ._team import Team
+from ._threads import blas_limit, call
 
 BLOCK_NUMBERS = 2**18  # features and activations of a block, which a thread takes
 THREAD_FLOPS = 1e7  # fewer operations are not worth a thread
@@ -85,7 +86,6 @@ def map_blocks(function, values, X, network):
     numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
     block = max(BLOCK_NUMBERS // numbers, 64)
     micro_batch = architecture.micro_batch(min(block, n_rows), is_sparse)
-    flops = architecture.product_flops(micro_batch, is_sparse)
     code = getattr(kernels, values.upper())
     kind = X.dtype, is_sparse
 
@@ -116,7 +116,7 @@ def map_blocks(function, values, X, network):
     if n_threads > 1:  # a warning points at the caller's thread
         kernels.predict_rows.prepare(kind, *arguments(0))
     with Team(n_threads) as team:
-        return call(flops, team.map, of_block, starts)
+        return call(team.map, of_block, starts)
 
 
 def cause_of_overflow(rows, network):

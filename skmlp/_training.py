@@ -26,7 +26,8 @@ from ._advice import diverged
 from ._network import read_only
 from ._prediction import Network, as_data, mean_cross_entropy
 from ._schedules import SMALLEST_RATE, scheduled_rate
-from ._threads import Team, blas_limit, call
+from ._team import Team
+from ._threads import blas_limit, call
 
 # Rows of each of two groups of a batch, which go to threads, and of each of more; and
 # the operations of each. Fewer would not pay.
@@ -211,7 +212,6 @@ class Buffers:
         ]
         self.n_threads = min(n_groups, blas_limit()) if n_groups > 1 else 1
         self.kind = X.dtype, is_sparse
-        self.product_flops = architecture.product_flops(self.micro_batch, is_sparse)
         row_flops += 10 * architecture.n_params / task.batch_size  # of the update
         self.rows_a_call = max(int(CALL_FLOPS / row_flops), 1)
 
@@ -277,7 +277,7 @@ def run_epoch(task, buffers, team):
             team.map(lambda group: pass_through(*group), groups)
             kernels.train_rows(*args, workspace, step, 0, 0, last - first)
 
-    call(buffers.product_flops, pass_all)
+    call(pass_all)
     return params.totals
 
 

@@ -16,7 +16,7 @@ from settings import plain
 from threadpoolctl import threadpool_limits
 
 import skmlp
-from skmlp import _cache, _kernels
+from skmlp import _activations, _cache, _kernels
 from skmlp.__main__ import main
 
 pytestmark = needs_compiler
@@ -48,7 +48,7 @@ class Fresh:
     """A small entry point as a new process has it: nothing is loaded yet."""
 
     def __init__(self):
-        self.entry = _cache.Entry(_kernels.add.py_func, **_kernels.ENTRY)
+        self.entry = _cache.Entry(_kernels.add.py_func, **_activations.ENTRY)
         G, D = np.ones(3), np.arange(3.0)
         self.entry.prepare("a kind", G, D)
         self.entry(G, D)
@@ -183,7 +183,7 @@ def test_the_warning_points_at_who_predicts_in_threads(digits, monkeypatch):
     X, y = digits
     mlp = plain(max_iter=1).fit(X, y)
     X = np.vstack([X] * 3)
-    entry = _cache.Entry(_kernels.predict_rows.run.py_func, **_kernels.ENTRY)
+    entry = _cache.Entry(_kernels.predict_rows.run.py_func, **_activations.ENTRY)
     monkeypatch.setattr(_kernels, "predict_rows", entry)
     monkeypatch.setattr(_cache, "write", fails_to_write)
     monkeypatch.setattr(_cache.MachineCode, "load_overload", lambda *args: None)
@@ -254,7 +254,9 @@ def test_what_arrives_during_a_call_reaches_the_caller(
     else:
         prepare = getattr(_kernels, kernel).prepare
         monkeypatch.setattr(
-            getattr(_kernels, kernel), "prepare", lambda *x: interrupted(prepare, *x)
+            getattr(_kernels, kernel),
+            "prepare",
+            lambda *x, **_: interrupted(prepare, *x),
         )
     with pytest.raises(type(error)) as caught:
         CALLS[name](mlp, *iris)

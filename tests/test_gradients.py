@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from skmlp import _training
 from skmlp._network import ACTIVATIONS, Architecture
 from skmlp._prediction import Network
-from skmlp._threads import Team
+from skmlp._team import Team
 from skmlp._training import Buffers, State, Task, run_epoch
 
 STEP = 1e-6

@@ -9,12 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from settings import plain
 
-from skmlp import _kernels
+from skmlp import _activations, _kernels
 from skmlp._network import ACTIVATIONS
 
 # Kernels are called by compiled code alone.
-activate = njit(lambda code, Z, b: _kernels.activate(code, Z, b))
-tanh = njit(lambda x: _kernels.tanh(x))
+activate = njit(lambda code, Z, b: _activations.activate(code, Z, b))
+tanh = njit(lambda x: _activations.tanh(x))
 compiled_cross_entropy = njit(lambda *args: _kernels.cross_entropy(*args))
 
 
