@@ -1,4 +1,4 @@
-"""What to train, and the loop that trains it: train -> run_epoch -> compiled steps.
+"""What to train, and the loop over its epochs.
 
 The objective, for N samples with weights s_i (1 where none are given) that add up
 to S, cross-entropies CE_i and weight matrices W_l:
@@ -12,29 +12,19 @@ still, batch_size / N times the sum of an epoch's steps is the gradient of J.
 """
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 
-from . import _kernels as kernels
 from ._advice import diverged
-from ._network import read_only
-from ._prediction import Network, as_data, mean_cross_entropy
+from ._epoch import Buffers, run_epoch
+from ._prediction import Network, mean_cross_entropy
+from ._progress import print_lines
 from ._schedules import SMALLEST_RATE, scheduled_rate
 from ._team import Team
-from ._threads import blas_limit, call
-
-# Rows of each of two groups of a batch, which go to threads, and of each of more; and
-# the operations of each. Fewer would not pay.
-ROWS_OF_TWO, ROWS_OF_MORE, GROUP_FLOPS, MOST_GROUPS = 48, 128, 1e7, 8
-FEW_NUMBERS = 2**22  # of X: so small a matrix is standardised once, not row by row
-# Operations of a compiled call, a tenth of a second: Ctrl-C waits for its end.
-CALL_FLOPS = 1e9
 
 
 @dataclass
@@ -180,107 +170,6 @@ def train(task, begin_epoch=None, end_epoch=None):
                 print_lines(task, time.perf_counter() - start)
 
 
-class Buffers:
-    """What a training works on and in: made once, changed by every step."""
-
-    def __init__(self, task):
-        X, network, is_sparse = task.X, task.network, issparse(task.X)
-        architecture = network.architecture
-        self.n_rows = X.shape[0]
-        self.generator = np.random.RandomState(0) if task.is_shuffled else None
-        self.data = as_data(X, network)
-        if not is_sparse and self.data.mean.size and X.size <= FEW_NUMBERS:
-            Z = X - self.data.mean  # in float64, as in standardise of _kernels.py
-            Z *= self.data.inverse_scale
-            Z = Z.astype(X.dtype, copy=False)
-            self.data = as_data(Z, network._replace(scale=None))
-        gather = not is_sparse and (task.is_shuffled or self.data.mean.size > 0)
-        row_flops = 3 * architecture.row_flops(X)
-        n_groups = groups_of(task.batch_size, row_flops)
-        self.group_size = math.ceil(task.batch_size / n_groups)
-        self.micro_batch = architecture.micro_batch(self.group_size, is_sparse)
-        self.params = kernels.Params(
-            task.state.params.copy(),
-            task.state.velocity.copy(),
-            np.empty((n_groups, architecture.n_params), X.dtype),
-            np.empty(n_groups),
-            np.zeros(2),
-        )
-        self.workspaces = [
-            architecture.make_workspace(self.micro_batch, X.dtype, gather=gather)
-            for _ in range(n_groups)
-        ]
-        self.n_threads = min(n_groups, blas_limit()) if n_groups > 1 else 1
-        self.kind = X.dtype, is_sparse
-        row_flops += 10 * architecture.n_params / task.batch_size  # of the update
-        self.rows_a_call = max(int(CALL_FLOPS / row_flops), 1)
-
-    def draw_order(self, seed):
-        """The order of an epoch's rows, where there is one to draw."""
-        if self.generator is not None:
-            # Seeded anew in each epoch, which is far quicker than making another.
-            self.generator.seed(seed % 2**32)
-            order = read_only(self.generator.permutation(self.n_rows))
-            self.data = self.data._replace(order=order)
-
-
-def groups_of(batch_size, row_flops):
-    """How many groups of a batch's rows have gradients of their own, which threads may
-    share. It depends on no thread, and so does the order in which gradients add up."""
-    by_rows = max(min(batch_size // ROWS_OF_TWO, 2), batch_size // ROWS_OF_MORE)
-    by_flops = int(batch_size * row_flops / GROUP_FLOPS)
-    return min(max(min(by_rows, by_flops), 1), MOST_GROUPS)
-
-
-def run_epoch(task, buffers, team):
-    """One pass over the training set; returns the mean of J's two terms, the second nan
-    where a parameter is no longer finite."""
-    buffers.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
-    buffers.params.totals[:] = 0
-    task.last_rate = task.rate
-    step = kernels.Step(
-        buffers.n_rows,
-        task.total_weight,
-        task.batch_size,
-        buffers.group_size,
-        buffers.micro_batch,
-        not team.threads,
-        float(task.last_rate),
-        float(task.settings.momentum),
-        bool(task.settings.nesterovs_momentum),
-        task.decay,
-    )
-    weight = np.empty(0) if task.sample_weight is None else task.sample_weight
-    layout, params = task.network.architecture.layout, buffers.params
-    args = buffers.data, read_only(task.y), read_only(weight), layout, params
-    workspace = buffers.workspaces[0]
-    kernels.train_rows.prepare(
-        buffers.kind,
-        *(*args, workspace, step, 0, 0, 0),
-        before_compiling=say_that_it_compiles if task.settings.verbose else None,
-    )
-
-    def pass_through(start, stop, workspace):
-        while start < stop:
-            end = min(start + buffers.rows_a_call, stop)
-            start = kernels.train_rows(*args, workspace, step, start, end, 0)
-
-    def pass_all():
-        if step.updates:
-            pass_through(0, step.n_rows, workspace)
-            return
-        for first in range(0, step.n_rows, step.batch_size):
-            last = min(first + step.batch_size, step.n_rows)
-            starts = range(first, last, step.group_size)
-            stops = (min(start + step.group_size, last) for start in starts)
-            groups = list(zip(starts, stops, buffers.workspaces, strict=False))
-            team.map(lambda group: pass_through(*group), groups)
-            kernels.train_rows(*args, workspace, step, 0, 0, last - first)
-
-    call(pass_all)
-    return params.totals
-
-
 def advance(task, data_loss, penalty, buffers):
     """Replace the task's state by that after one more epoch: score the validation data,
     look for a plateau, say whether it was the last."""
@@ -350,44 +239,3 @@ def monitor(task, state, score):
     ):
         state.rate_factor /= 5.0
         state.n_no_improvement = 0
-
-
-def print_lines(task, seconds):
-    """Of every verbose-th epoch its number, loss, score, rate and time; and at last why
-    the training ended."""
-    state, settings = task.state, task.settings
-    if state.n_iter % int(settings.verbose) and not state.stop_reason:
-        return
-    line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.5f}"
-    if task.validation is not None and task.validation.record:
-        line += f", validation loss {state.validation_loss_curve[-1]:.5f}"
-        if settings.scoring != "loss":
-            name = settings.scoring or "accuracy"
-            name = name if isinstance(name, str) else "score"
-            line += f", {name} {state.validation_scores[-1]:.5f}"
-    lines = [f"{line}, rate {task.last_rate:.3g}, {seconds:.3g} s"]
-    if state.stop_reason:
-        why = {
-            "max_iter": f"max_iter={settings.max_iter}",
-            "early_stopping": "no improvement for more than n_iter_no_change="
-            f"{settings.n_iter_no_change} epochs",
-            "callback": "a callback asked for it",
-        }[state.stop_reason]
-        best = "" if state.best is None else f"; epoch {state.best.n_iter} is restored"
-        lines.append(f"Ended after {state.n_iter} epochs: {why}{best}.")
-    say(*lines)
-
-
-def say_that_it_compiles():
-    say("Compiling the training step, once for this environment: some seconds.")
-
-
-def say(*lines):
-    try:
-        print(*lines, sep="\n", flush=True)
-    except (OSError, ValueError) as error:
-        # A full disk or a closed pipe costs the lines, not the epochs. (An OSError of
-        # the system has a number; others come from a signal's handler.)
-        is_the_systems = getattr(error, "errno", None) is not None
-        if isinstance(error, TimeoutError) or not (is_the_systems or sys.stdout.closed):
-            raise

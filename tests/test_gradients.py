@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 
-from skmlp import _training
+from skmlp import _epoch
+from skmlp._epoch import Buffers, run_epoch
 from skmlp._network import ACTIVATIONS, Architecture
 from skmlp._prediction import Network
 from skmlp._team import Team
-from skmlp._training import Buffers, State, Task, run_epoch
+from skmlp._training import State, Task
 
 STEP = 1e-6
 
@@ -95,9 +96,7 @@ def small_groups(wanted):
     """Groups of 20 rows or more, in micro-batches of 8 at most, where wanted."""
     with ExitStack() as stack:
         if wanted:
-            stack.enter_context(
-                patch.multiple(_training, ROWS_OF_MORE=20, GROUP_FLOPS=1)
-            )
+            stack.enter_context(patch.multiple(_epoch, ROWS_OF_MORE=20, GROUP_FLOPS=1))
             stack.enter_context(
                 patch.object(Architecture, "micro_batch", lambda *args: 8)
             )

@@ -20,7 +20,7 @@ from settings import plain
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skmlp import MomentumMLPClassifier, _prediction, _threads, _training
+from skmlp import MomentumMLPClassifier, _epoch, _prediction, _threads
 from skmlp._network import Architecture
 
 
@@ -373,8 +373,8 @@ def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
 @pytest.fixture
 def small_groups(monkeypatch):
     """A group of a batch goes to a thread, however little there is to do."""
-    monkeypatch.setattr(_training, "ROWS_OF_TWO", 16)
-    monkeypatch.setattr(_training, "GROUP_FLOPS", 1)
+    monkeypatch.setattr(_epoch, "ROWS_OF_TWO", 16)
+    monkeypatch.setattr(_epoch, "GROUP_FLOPS", 1)
 
 
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
@@ -433,10 +433,10 @@ FORK_IN_A_FIT = """
 import os, signal, sys, warnings
 import numpy as np
 from threadpoolctl import threadpool_limits
-from skmlp import MomentumMLPClassifier, _training
+from skmlp import MomentumMLPClassifier, _epoch
 warnings.simplefilter("ignore")  # forking beside threads
 threadpool_limits(2, user_api="blas")
-_training.ROWS_OF_TWO, _training.GROUP_FLOPS = 16, 1
+_epoch.ROWS_OF_TWO, _epoch.GROUP_FLOPS = 16, 1
 X, y = np.random.RandomState(0).normal(size=(64, 3)), np.arange(64) % 2
 children = []
 
@@ -547,7 +547,7 @@ def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
 
     replace_kernel(monkeypatch, "train_rows", spy)
     for flops in (1e9, 1e6, 1):
-        monkeypatch.setattr(_training, "CALL_FLOPS", flops)
+        monkeypatch.setattr(_epoch, "CALL_FLOPS", flops)
         monkeypatch.setattr(Architecture, "micro_batch", lambda *args: 32)
         for batch_size in (None, 32):
             calls.clear()

@@ -1,0 +1,44 @@
+"""What `verbose` prints."""
+
+import sys
+
+
+def print_lines(task, seconds):
+    """Of every verbose-th epoch its number, loss, score, rate and time; and at last why
+    the training ended."""
+    state, settings = task.state, task.settings
+    if state.n_iter % int(settings.verbose) and not state.stop_reason:
+        return
+    line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.5f}"
+    if task.validation is not None and task.validation.record:
+        line += f", validation loss {state.validation_loss_curve[-1]:.5f}"
+        if settings.scoring != "loss":
+            name = settings.scoring or "accuracy"
+            name = name if isinstance(name, str) else "score"
+            line += f", {name} {state.validation_scores[-1]:.5f}"
+    lines = [f"{line}, rate {task.last_rate:.3g}, {seconds:.3g} s"]
+    if state.stop_reason:
+        why = {
+            "max_iter": f"max_iter={settings.max_iter}",
+            "early_stopping": "no improvement for more than n_iter_no_change="
+            f"{settings.n_iter_no_change} epochs",
+            "callback": "a callback asked for it",
+        }[state.stop_reason]
+        best = "" if state.best is None else f"; epoch {state.best.n_iter} is restored"
+        lines.append(f"Ended after {state.n_iter} epochs: {why}{best}.")
+    say(*lines)
+
+
+def print_that_it_compiles():
+    say("Compiling the training step, once for this environment: some seconds.")
+
+
+def say(*lines):
+    try:
+        print(*lines, sep="\n", flush=True)
+    except (OSError, ValueError) as error:
+        # A full disk or a closed pipe costs the lines, not the epochs. (An OSError of
+        # the system has a number; others come from a signal's handler.)
+        is_the_systems = getattr(error, "errno", None) is not None
+        if isinstance(error, TimeoutError) or not (is_the_systems or sys.stdout.closed):
+            raise
