@@ -22,6 +22,7 @@ CALL_FLOPS = 1e9
 class Buffers:
     """What a training works on and in: made once, changed by every step."""
 
+    @np.errstate(under="ignore")  # of tiny features in float32
     def __init__(self, task):
         X, network, is_sparse = task.X, task.network, issparse(task.X)
         architecture = network.architecture

@@ -22,7 +22,8 @@ class Data(NamedTuple):
 
     X: Any  # (N, n_features)
     csr: Any  # (values, columns, starts)
-    order: np.ndarray  # row indices; empty for dense rows in their own order
+    rows: np.ndarray  # of X, that are the samples; empty for all of them
+    order: np.ndarray  # of the samples in an epoch; empty for their own
     mean: np.ndarray  # (n_features,) float64; empty to leave the features as they are
     inverse_scale: np.ndarray  # (n_features,) float64; empty likewise
 
@@ -110,22 +111,24 @@ def cross_entropy(S, dS, y, w, top, norm):
 
 @kernel
 def take_rows(X, data, start, B, workspace):
-    """Rows start : start + B in the data's order, standardised, (B, n_features); for
-    CSR data without columns."""
-    order, mean = data.order, data.mean
+    """Samples start : start + B in their order, standardised, (B, n_features); of CSR
+    data their indices alone, and no columns."""
+    order, mean, indices = data.order, data.mean, workspace.indices
+    for j in range(B):
+        sample = order[start + j] if order.size else start + j
+        indices[j] = data.rows[sample] if data.rows.size else sample
     if X is None:
         return view(workspace.rows, 0, (B, 0))
     n_features = X.shape[1]
-    if order.size == 0 and mean.size == 0:
+    if order.size == 0 and data.rows.size == 0 and mean.size == 0:
         return view(X, start * n_features, (B, n_features))
     rows = view(workspace.rows, 0, (B, n_features))
     for j in range(B):
-        row = order[start + j] if order.size else start + j
         if mean.size == 0:
             for i in range(n_features):
-                rows[j, i] = X[row, i]
+                rows[j, i] = X[indices[j], i]
         else:
-            standardise(X, row, mean, data.inverse_scale, rows, j)
+            standardise(X, indices[j], mean, data.inverse_scale, rows, j)
     return rows
 
 
@@ -138,9 +141,9 @@ def standardise(X, row, mean, inverse_scale, rows, j):
 @kernel
 def take_targets(y, sample_weight, order, start, B, scale, workspace):
     for j in range(B):
-        row = order[start + j] if order.size else start + j
-        workspace.y[j] = y[row]
-        workspace.w[j] = sample_weight[row] * scale if sample_weight.size else scale
+        sample = order[start + j] if order.size else start + j
+        workspace.y[j] = y[sample]
+        workspace.w[j] = sample_weight[sample] * scale if sample_weight.size else scale
 
 
 @kernel
@@ -381,7 +384,7 @@ def train_rows(
         done = start - first - group * step.group_size
         B = min(step.micro_batch, step.group_size - done, last - start)
         rows = take_rows(data.X, data, start, B, workspace)
-        indices = data.order[start : start + B]
+        indices = workspace.indices[:B]
         take_targets(y, sample_weight, data.order, start, B, scale, workspace)
         S = forward(
             rows, data.csr, indices, data.inverse_scale, params.P, layout, workspace
@@ -410,7 +413,7 @@ def predict_rows(data, start, layout, P, workspace, kind, out):
     while done < out.shape[0]:
         B = min(workspace.y.size, out.shape[0] - done)
         rows = take_rows(data.X, data, start + done, B, workspace)
-        indices = data.order[start + done : start + done + B]
+        indices = workspace.indices[:B]
         S = forward(rows, data.csr, indices, data.inverse_scale, P, layout, workspace)
         finite &= scores_to(S, kind, workspace, out[done : done + B])
         done += B

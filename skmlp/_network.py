@@ -28,6 +28,7 @@ class Workspace(NamedTuple):
 
     Y: np.ndarray  # all layers' activations
     dY: np.ndarray  # their gradients
+    indices: np.ndarray  # of rows of X
     y: np.ndarray  # class indices
     w: np.ndarray  # sample weights
     top: np.ndarray  # largest score of each row
@@ -109,6 +110,7 @@ class Architecture:
         flat = [np.ravel(x) for x in (*coefs, *intercepts)]
         return np.concatenate(flat).astype(dtype, copy=False)
 
+    @np.errstate(under="ignore")  # of a tiny scale in float32
     def initial_params(self, generator, dtype, scale=1.0):
         """Glorot's uniform weights times a scale, and zero biases, (n_params,).
 
@@ -133,7 +135,7 @@ class Architecture:
         """A Workspace for n_rows at a time; `gather` where rows of X are copied."""
         return Workspace(
             *(np.empty(self.n_units * n_rows, dtype) for _ in range(2)),
-            np.empty(n_rows, np.int64),
+            *(np.empty(n_rows, np.int64) for _ in range(2)),
             *(np.empty(n_rows, dtype) for _ in range(3)),
             np.empty((n_rows, self.layer_sizes[0] if gather else 0), dtype),
         )

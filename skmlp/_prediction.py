@@ -17,7 +17,7 @@ from ._threads import blas_limit, call
 
 BLOCK_NUMBERS = 2**18  # features and activations of a block, which a thread takes
 THREAD_FLOPS = 1e7  # fewer operations are not worth a thread
-NONE, NO_ORDER = np.empty(0), read_only(np.empty(0, np.int64))
+NONE, NO_ROWS = np.empty(0), read_only(np.empty(0, np.int64))
 
 
 class Network(NamedTuple):
@@ -34,8 +34,8 @@ class NotFinite(ValueError):
     """Scores are too large for their precision, or not numbers."""
 
 
-def as_data(X, network):
-    """X (n, n_features), dense or CSR, as compiled code takes it.
+def as_data(X, network, rows=NO_ROWS):
+    """X (n, n_features), dense or CSR, as compiled code takes it; or rows of it.
 
     Raises
     ------
@@ -54,10 +54,10 @@ def as_data(X, network):
             f"expected {width}, those of the network."
         )
     if isinstance(X, np.ndarray):
-        return kernels.Data(read_only(X), None, NO_ORDER, *features)
+        return kernels.Data(read_only(X), None, rows, NO_ROWS, *features)
     arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
     csr = tuple(read_only(np.ascontiguousarray(*array)) for array in arrays)
-    return kernels.Data(None, csr, read_only(np.arange(X.shape[0])), *features)
+    return kernels.Data(None, csr, rows, NO_ROWS, *features)
 
 
 def needs_dense_rows(X, network):
