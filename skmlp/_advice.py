@@ -5,7 +5,6 @@ from scipy.sparse import issparse
 
 from ._prediction import mean_cross_entropy
 from ._scaling import ROW_LENGTH
-from ._schedules import automatic_init_scale
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
 FEW_EPOCHS = 5
@@ -29,7 +28,7 @@ def diverged(task):
 def advice(task):
     """What to say of a training that has ended, or None: that early stopping had no
     score to go by; or that the network predicts no better than the class frequencies,
-    where something about the training is unusual."""
+    though there is something to learn."""
     state, chance = task.state, task.chance_loss
     if task.settings.early_stopping and state.best is None:
         return (
@@ -37,24 +36,38 @@ def advice(task):
             "epoch: no weights are restored."
         )
     if state.n_new < FEW_EPOCHS or chance == 0 or state.data_loss < 0.5 * chance:
-        return None  # nobody expects more, or the last epoch's mean loss is better
+        return None  # nobody expects more, or already the last epoch's mean is better
     some = some_rows(task.X)
+    X, y = task.X[some], task.y[some]
     weight = None if task.sample_weight is None else task.sample_weight[some]
     network = task.network._replace(params=state.kept.params)
-    loss = mean_cross_entropy(network, task.X[some], task.y[some], weight)
-    found = facts(task) if loss >= 0.98 * chance else []
-    if not found:
+    loss = mean_cross_entropy(network, X, y, weight)
+    found = facts(task)
+    is_wrong = is_telling(X, y) or (found and loss > 1.5 * chance)
+    if loss < 0.98 * chance or not is_wrong:
         return None
-    how = "no better than" if loss >= chance else "close to"
+    found = found or ["Try more epochs, or a smaller learning_rate_init or alpha."]
     return (
-        f"The network has learned little: its loss, {loss:.4g}, is {how} that of "
-        f"always predicting the class frequencies, {chance:.4g}. {' '.join(found)}"
+        f"The network has learned little: its loss is {loss:.4g}, and that of always "
+        f"predicting the class frequencies {chance:.4g}. {' '.join(found)}"
     )
+
+
+def is_telling(X, y):
+    """Whether a feature alone tells the classes apart, beyond all chance: whether its
+    F, the variance between classes over that within, is above 20 (analysis of
+    variance)."""
+    rows = X.toarray() if issparse(X) else X
+    scale, classes = rows.std(axis=0), np.unique(y)
+    Z = (rows - rows.mean(axis=0)) / np.where(scale > 0, scale, 1)
+    means = [Z[y == k].mean(axis=0) * np.sqrt(np.mean(y == k)) for k in classes]
+    between = np.square(means).sum(axis=0).max()  # of a variance of 1
+    return between * (len(y) - len(classes)) > 20 * (1 - between) * (len(classes) - 1)
 
 
 def facts(task):
     """What is unusual about a training, that which explains most first."""
-    checks = light_weights, wide_weights, unusual_rate, unusual_features, strong_penalty
+    checks = light_weights, unusual_rate, unusual_features, strong_penalty
     return [said for check in checks if (said := check(task))]
 
 
@@ -98,16 +111,6 @@ def strong_penalty(task):
             f"The penalty is strong: alpha={task.settings.alpha!r} divided by the "
             f"effective number of samples, {task.state.alpha_weight:.3g}, is "
             f"{task.decay:.3g}. Try a smaller alpha."
-        )
-
-
-def wide_weights(task):
-    given = task.settings.init_scale
-    automatic = automatic_init_scale(task.settings.activation)
-    if given != "auto" and given > 3 * automatic:
-        return (
-            f"init_scale={given!r} draws wide weights, which saturate the units: for "
-            f'this activation "auto" is {automatic:g}.'
         )
 
 

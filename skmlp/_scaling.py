@@ -29,7 +29,19 @@ class Statistics(NamedTuple):
     is_sparse: bool
 
     def mean_and_scale(self):
-        """What is subtracted from features and what they are divided by."""
+        """What is subtracted from features and what they are divided by.
+
+        Raises
+        ------
+        ValueError
+            Where the squares of a feature are no numbers.
+        """
+        if not np.isfinite(self.second).all():
+            at = int(np.argmin(np.isfinite(self.second)))
+            raise ValueError(
+                f"X cannot be standardised: the squares of column {at} are too large "
+                "for float64. Divide X by a power of ten first."
+            )
         if self.is_sparse:
             return np.zeros_like(self.first), self._sparse_scale()
         is_constant = self.second == 0
@@ -66,37 +78,20 @@ class Statistics(NamedTuple):
         second = self.second + share * more
         return Statistics(weight, self.first + share * apart, second, self.is_sparse)
 
-    def check(self):
-        """Self, where all are numbers.
 
-        Raises
-        ------
-        ValueError
-            Where the squares of a feature are not.
-        """
-        if not np.isfinite(self.second).all():
-            at = int(np.argmin(np.isfinite(self.second)))
-            raise ValueError(
-                f"X cannot be standardised: the squares of column {at} are too large "
-                "for float64. Divide X by a power of ten first."
-            )
-        return self
-
-
-@np.errstate(all="ignore")  # too large squares are an error
+@np.errstate(all="ignore")  # of squares that are too large
 def measure(X, sample_weight):
-    """Statistics of X (n, n_features), dense or CSR; raises as `check` does."""
+    """Statistics of X (n, n_features), dense or CSR."""
     n_rows, of_block = X.shape[0], _of_sparse if issparse(X) else _of_dense
     weight = np.ones(n_rows)
     if sample_weight is not None:  # in a unit in which nothing overflows
         weight = sample_weight / sample_weight.max()
-    size = max(1, BLOCK_NUMBERS * n_rows // max(X.nnz if issparse(X) else X.size, 1))
+    size = max(1, BLOCK_NUMBERS * n_rows // max(X.size, 1))  # of CSR: what is stored
     found = None
     for start in range(0, n_rows, size):
         rows = slice(start, min(start + size, n_rows))
         block = of_block(X, rows, weight[rows])
         found = block if found is None else found.merge(block)
-    found.check()
     if not found.is_sparse:  # rounding gives a constant feature a tiny variance
         is_constant = np.sqrt(found.second) <= 1e-13 * np.abs(found.first)
         found = found._replace(
@@ -132,4 +127,4 @@ def update(seen, X, sample_weight):
         X = csr_array(X)
     elif issparse(X):
         X = X.toarray()
-    return seen.merge(measure(X, sample_weight)).check()
+    return seen.merge(measure(X, sample_weight))
