@@ -13,7 +13,6 @@ import os
 import pickle
 import sys
 import warnings
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
@@ -22,7 +21,7 @@ import llvmlite
 import numba.core.boxing
 import numba.core.runtime.context
 from numba import config, njit, typeof
-from numba.core.caching import _Cache
+from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
@@ -60,7 +59,7 @@ class Entry:
         return self.run(*args)
 
 
-class MachineCode(_Cache):
+class MachineCode(NullCache):
     """The compiled versions of one function on disk, a file for each.
 
     A file holds the SHA-256 of the rest, then the rest. Its name holds the hash of all
@@ -74,10 +73,9 @@ class MachineCode(_Cache):
         self.name = function.__name__
         modules = function.__module__, f"{__package__}._network"
         sources = [find_spec(name).loader.get_source(name) for name in modules]
-        releases = numba.__version__, llvmlite.__version__, version("skmlp")
+        releases = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
         options = config.OPT, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK
-        python = sys.implementation.cache_tag
-        self.stamp = repr((sources, releases, str(options), python))
+        self.stamp = repr((sources, releases, str(options)))
 
     def load_overload(self, sig, target_context):
         for path in self._paths(sig, target_context.codegen()):
@@ -97,20 +95,19 @@ class MachineCode(_Cache):
         failures = []
         for path in self._paths(sig, data.codegen):
             try:
-                write(path, content)
-                return
+                return write(path, content)
             except OSError as error:
                 raise_if_not_the_systems(error)
                 failures.append(f"{path.parent}: {error.strerror}")
-        if self.has_warned:
-            return
-        MachineCode.has_warned = True
-        warnings.warn(
-            "The compiled training could not be stored, so that each process takes "
-            f"seconds to compile it anew ({'; '.join(failures)}). Set the environment "
-            "variable NUMBA_CACHE_DIR to a folder that only you can write in.",
-            stacklevel=stacklevel(),
-        )
+        if not self.has_warned:
+            MachineCode.has_warned = True
+            warnings.warn(
+                "The compiled training could not be stored, so that each process takes "
+                f"seconds to compile it anew ({'; '.join(failures)}). Set the "
+                "environment variable NUMBA_CACHE_DIR to a folder that only you can "
+                "write in.",
+                stacklevel=stacklevel(),
+            )
 
     def _paths(self, sig, codegen):
         """Where the code for these argument types may lie, best first."""
@@ -118,19 +115,11 @@ class MachineCode(_Cache):
         name = f"{self.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.nbc"
         return [folder / name for folder in folders()]
 
-    cache_path = property(lambda self: str(folders()[0]))
-
-    def enable(self):
-        """Nothing to do: it always is."""
-
-    disable = flush = enable
-
 
 def folders():
     """Where machine code is looked for, and stored in the first that can be written."""
-    chosen = config.CACHE_DIR
-    if chosen:
-        return [Path(chosen, "skmlp")]
+    if config.CACHE_DIR:
+        return [Path(config.CACHE_DIR, "skmlp")]
     user = AppDirs(appname="numba", appauthor=False).user_cache_dir
     return [Path(__file__).parent / "__pycache__", Path(user, "skmlp")]
 

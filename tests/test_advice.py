@@ -213,6 +213,16 @@ def test_validation_data_that_drift_are_not_remarked(iris, rng):
     slow(max_iter=1).fit(0 * X, y, X_val=X, y_val=y)
 
 
+@pytest.mark.parametrize("name", [{}, {"__name__": 5}])
+def test_the_warning_points_at_code_whose_namespace_has_no_name(iris, name):
+    mlp = slow(max_iter=FEW_EPOCHS)
+    with pytest.warns(ConvergenceWarning, match="learned little") as said:
+        exec(
+            compile("mlp.fit(*data)", "own", "exec"), {**name, "mlp": mlp, "data": iris}
+        )
+    assert said[0].filename == "own"
+
+
 def test_who_asks_never_to_be_stopped_is_not_told_that_he_was_not(iris):
     mlp = MomentumMLPClassifier(
         early_stopping=True, n_iter_no_change=np.inf, alpha=0, random_state=0
