@@ -4,8 +4,8 @@ Compiling takes seconds, so machine code is stored: beside the package, in the u
 cache folder, or where NUMBA_CACHE_DIR says. Numba has such a cache, too; this one also
 reads a folder that it cannot write, and replaces a file whose checksum is wrong.
 
-Compiling or loading (`prepare`) is a step apart from the call, which only runs: what a
-signal's handler raises in either goes on to the caller.
+`prepare`, which compiles or loads, is a step of its own before the call: an exception
+that a signal's handler raises during either reaches the caller.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ from numba.misc.appdirs import AppDirs
 
 from ._stacklevel import stacklevel
 
-# Numba loads some seventy modules in its first compilation. Loaded here, an interrupt
-# meets them in an import, which Python can repeat.
+# Numba imports some seventy modules in its first compilation. They are imported here, as
+# Python can repeat an import that was interrupted.
 cpu_target.typing_context.refresh()
 cpu_target.target_context.refresh()
 
@@ -103,9 +103,8 @@ class MachineCode(NullCache):
             MachineCode.has_warned = True
             warnings.warn(
                 "The compiled training could not be stored, so that each process takes "
-                f"seconds to compile it anew ({'; '.join(failures)}). Set the "
-                "environment variable NUMBA_CACHE_DIR to a folder that only you can "
-                "write in.",
+                f"seconds to compile it ({'; '.join(failures)}). Set the environment "
+                "variable NUMBA_CACHE_DIR to a folder that only you can write in.",
                 stacklevel=stacklevel(),
             )
 
@@ -125,7 +124,8 @@ def folders():
 
 
 def raise_if_not_the_systems(error):
-    """Signals' handlers raise OSErrors, too, most of all TimeoutError."""
+    """An OSError may also come from a signal's handler, as TimeoutErrors do: it is the
+    caller's. (Those of the system have a number.)"""
     if error.errno is None or isinstance(error, TimeoutError):
         raise error
 

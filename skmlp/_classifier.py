@@ -1,7 +1,8 @@
 """MomentumMLPClassifier: translates between scikit-learn and a training task."""
 
 import warnings
-from dataclasses import fields, replace
+from copy import copy
+from dataclasses import fields
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import ClassVar
@@ -46,9 +47,9 @@ AUTO = StrOptions({"auto"})
 class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multilayer perceptron trained by gradient descent with momentum and L2.
 
-    Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. The
-    features are standardised; learning rate, batch size and first weights suit the data
-    and the network, unless they are given. For N samples with weights s_i (1 where none
+    Any number of hidden layers, sigmoid by default, below a softmax with cross-entropy.
+    The features are standardised; learning rate, batch size and first weights suit the
+    data and the network, unless they are given. For N samples with weights s_i (1 where none
     are given) that add up to S, it minimises
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
@@ -375,10 +376,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         check_scorer(self)
         draft, continuing = twin(self), self.warm_start and hasattr(self, "coefs_")
         data = check_training_data(draft, X, y, sample_weight, reset=not continuing)
-        given = check_validation_data(
-            draft, X_val, y_val, sample_weight_val, data.X.dtype
-        )
-        architecture, state = draft._start(data.X.dtype, continuing)
+        dtype = data.X.dtype
+        given = check_validation_data(draft, X_val, y_val, sample_weight_val, dtype)
+        architecture, state = draft._start(dtype, continuing)
         data, validation = draft._monitored(data, given, state.seed)
         if self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
@@ -386,7 +386,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             warnings.warn(said, stacklevel=stacklevel())
         state.alpha_weight = data.effective_weight
         task = draft._make_task(architecture, data, validation, state, is_stream=False)
-        del state  # of which the task has the only one, and lets it go
+        del state  # the task's alone: its memory is freed when the next replaces it
         said = self._train(draft, task, callbacks)
         if said:
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
@@ -470,14 +470,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             )
 
     def _monitored(self, data, given, seed):
-        """What is trained on and the Validation: given data, a part, or all of it."""
-        held_out = given
+        """The Data to train on, and the Validation: of the given data, or with early
+        stopping of held-out rows or all of them; or None."""
+        held_out, fraction = given, self.validation_fraction
         if self.early_stopping and given is None:
             held_out = data
-            if self.validation_fraction is not None:
-                data, held_out = hold_out(
-                    data, self.validation_fraction, seed, self.classes_
-                )
+            if fraction is not None:
+                data, held_out = hold_out(data, fraction, seed, self.classes_)
         if held_out is None:
             return data, None
         scorer, score = check_scorer(self), None
@@ -559,7 +558,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if state.statistics is not None:
             self.feature_mean_, self.feature_scale_ = state.statistics.mean_and_scale()
         network = Network(architecture, None, self.feature_mean_, self.feature_scale_)
-        if needs_dense_rows(data.X, network):  # in a training that began with such
+        if needs_dense_rows(data.X, network):  # a training on dense rows goes on
             data = data._replace(X=data.X.toarray())
         n_samples = data.X.shape[0]
         batch_size = batch_size_of(self.batch_size, n_samples)
@@ -625,17 +624,16 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         keep, change, store or go on training it."""
         other = twin(self)
         other._own_curves()
-        if self.feature_scale_ is not None:
-            other.feature_mean_ = self.feature_mean_.copy()
-            other.feature_scale_ = self.feature_scale_.copy()
-        kept = replace(state.kept, params=state.kept.params.copy())
-        best = None if state.best is None else kept
-        state = kept if best is None else replace(state, best=best)
         vars(other).update(other._attributes_at(task, state))
+        other.coefs_ = [coef.copy() for coef in other.coefs_]
+        other.intercepts_ = [intercept.copy() for intercept in other.intercepts_]
+        other.feature_mean_ = copy(self.feature_mean_)  # or None
+        other.feature_scale_ = copy(self.feature_scale_)
         return other
 
     def _attributes_at(self, task, state):
-        """The fitted attributes of this draft had the training ended with `state`."""
+        """The fitted attributes of this draft, with those of a training that ends in
+        `state`."""
         architecture, kept, best = task.network.architecture, state.kept, state.best
         stored = {name: getattr(kept, name) for name in STORED}
         if task.settings.early_stopping:  # what comes next counts anew
@@ -668,7 +666,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     def _curve(self, name, state, before):
         """What earlier calls recorded and then this one, nan where they did not. The
-        list itself grows, so that a call costs what is new."""
+        list itself grows, so that many calls of partial_fit copy nothing."""
         curve = getattr(self, f"{name}_", None) if before else []
         if curve and len(curve) > before:  # cut after early stopping
             curve = curve[:before]
@@ -769,7 +767,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         return twin(self)
 
     def _by_block(self, X, kind, finish=None, dtype=None):
-        """What `kind` names, for each row, or finish(that) of one number a row."""
+        """Scores or probabilities (`kind`) of each row, (n, n_classes); or, (n,), what
+        `finish` makes of them."""
         X = check_rows(self, X)
         shape = (X.shape[0],) if finish else (X.shape[0], len(self.classes_))
         out = np.empty(shape, dtype or X.dtype)

@@ -46,9 +46,8 @@ class Data(NamedTuple):
         counts its rows, and as often as sample weights repeat them."""
         n_samples = self.y.size
         if batch_size == n_samples and not is_stream:
-            return max(
-                n_samples, 0 if self.sample_weight is None else self.sample_weight.sum()
-            )
+            repeated = 0 if self.sample_weight is None else self.sample_weight.sum()
+            return max(n_samples, repeated)
         if (w := self.weight) is None:
             return batch_size
         w = w / w.max()
@@ -59,7 +58,7 @@ class Data(NamedTuple):
         return Data(self.X[chosen], self.y[chosen], weight, self.class_weight)
 
 
-# NumPy's warnings are silenced in checks: what overflows in them is looked at.
+# NumPy's warnings are silenced in checks: what overflows is found by them.
 quietly = np.errstate(all="ignore")
 
 
@@ -112,7 +111,7 @@ SMALLEST_TOTAL, LARGEST_TOTAL = 1e-300, 1e300
 
 
 def check_total(weight, name):
-    """Refuse weights whose total cannot be divided by."""
+    """Refuse weights that add up to a number too small or too large to divide by."""
     total = float(weight.sum())
     if not weight.any():
         raise ValueError(f"{name} is zero for every sample.")
@@ -150,14 +149,14 @@ def check_rows(estimator, X):
 
 
 def check_csr(X):
-    """X, whose indices compiled code will trust where it is sparse."""
+    """X, after a check of its indices where it is sparse: compiled code trusts them."""
     if issparse(X):
         X.check_format(full_check=True)
     return X
 
 
 def check_single_label(y):
-    """Refuse several labels a sample, with the way to go."""
+    """Refuse several labels a sample, and say what to do."""
     if not issparse(y) and np.asarray(y).ndim < 2:
         return
     kind = type_of_target(y, input_name="y")
@@ -212,7 +211,8 @@ def weigh_classes(estimator, codes, sample_weight):
     known = classes.tolist(), list(classes)  # dates are of two kinds
     place = {label: i for labels in known for i, label in enumerate(labels)}
     unknown = [label for label in class_weight if label not in place]
-    # A fold may lack a class that has a weight. A typo leaves a class without one.
+    # An unknown label may be a class that this fold lacks, if all others have a weight;
+    # otherwise it is misspelt.
     if unknown and len(class_weight) - len(unknown) < len(classes):
         raise ValueError(
             f"class_weight={class_weight!r} has the labels {unknown}, which are "

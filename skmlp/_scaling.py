@@ -35,7 +35,7 @@ class Statistics(NamedTuple):
         Raises
         ------
         ValueError
-            Where the squares of a feature are no numbers.
+            Where the squares of a feature overflow.
         """
         if not np.isfinite(self.second).all():
             at = int(np.argmin(np.isfinite(self.second)))
