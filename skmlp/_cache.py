@@ -29,8 +29,8 @@ from numba.misc.appdirs import AppDirs
 
 from ._stacklevel import stacklevel
 
-# Numba imports some seventy modules in its first compilation. They are imported here, as
-# Python can repeat an import that was interrupted.
+# Numba imports some seventy modules in its first compilation. They are imported here
+# because Python can repeat an import that was interrupted.
 cpu_target.typing_context.refresh()
 cpu_target.target_context.refresh()
 

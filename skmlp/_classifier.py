@@ -49,8 +49,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     Any number of hidden layers, sigmoid by default, below a softmax with cross-entropy.
     The features are standardised; learning rate, batch size and first weights suit the
-    data and the network, unless they are given. For N samples with weights s_i (1 where none
-    are given) that add up to S, it minimises
+    data and the network, unless they are given. For N samples with weights s_i (1 where
+    none are given) that add up to S, it minimises
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
 
@@ -392,7 +392,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
-    # False: so that scikit-learn's setting is what the user set it to in here.
+    # False: so that scikit-learn's skip_parameter_validation stays as the user set it.
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch, going on where the last call ended.
