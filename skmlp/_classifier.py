@@ -300,8 +300,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         self._store_parameters(locals())
 
     def _store_parameters(self, given):
-        for name in self._get_param_names():
-            setattr(self, name, given[name])
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

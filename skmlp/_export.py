@@ -123,8 +123,8 @@ def to_sklearn(estimator):
 
 def training_parameters(estimator, names):
     """How the estimator was trained, in MLPClassifier's parameters of these names."""
-    own = estimator.get_params(deep=False)
-    params = {name: own[name] for name in names & set(own)}
+    shared = names & set(MomentumMLPClassifier._get_param_names())
+    params = {name: getattr(estimator, name) for name in shared}
     stored = estimator._training_state
     n_samples = round(stored["rows_seen"] / stored["n_iter"])  # epochs up to the best
     batch_size = batch_size_of(estimator.batch_size, n_samples)
