@@ -3,11 +3,12 @@
 import numpy as np
 from scipy.sparse import issparse
 
-from ._prediction import NotFinite, mean_cross_entropy
-from ._scaling import ROW_LENGTH, measure
+from ._prediction import mean_cross_entropy
+from ._scaling import ROW_LENGTH
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
 FEW_EPOCHS = 5
+FAR_OFF = 3  # standard deviations
 
 
 @np.errstate(all="ignore")
@@ -15,54 +16,65 @@ def diverged(task):
     """The error of a training whose numbers are no longer finite."""
     found = facts(task) or ["A smaller learning_rate_init or momentum may help."]
     return ValueError(
-        f"Training diverged in epoch {task.state.n_iter + 1}: the loss or the weights "
-        f"are no longer finite, with learning_rate_init={task.learning_rate_init:.6g} "
-        f"(this epoch's rate: {task.rate:.3g}), momentum={task.settings.momentum!r} "
-        f"and alpha={task.settings.alpha!r}. {' '.join(found)}"
+        f"Training diverged in epoch {task.state.n_iter + 1}: the loss, the weights or "
+        "the scores are no longer finite, with learning_rate_init="
+        f"{task.learning_rate_init:.6g} (this epoch's rate: {task.rate:.3g}), momentum="
+        f"{task.settings.momentum!r} and alpha={task.settings.alpha!r}. "
+        f"{' '.join(found)}"
     )
 
 
 @np.errstate(all="ignore")
 def advice(task):
-    """What to say of a training that has ended, or None."""
-    if task.settings.early_stopping and task.state.best is None:
+    """What to say of a training that has ended, or None: that early stopping had no
+    score to go by; or that the network predicts no better than the class frequencies,
+    though there is something to learn."""
+    state, chance = task.state, task.chance_loss
+    if task.settings.early_stopping and state.best is None:
         return (
             f"scoring={task.settings.scoring!r} gave no number above -inf in any "
             "epoch: no weights are restored."
         )
-    return failure(task)
-
-
-def failure(task):
-    """What to say of a network that predicts no better than the class frequencies,
-    though features tell the classes apart; None where nothing is wrong."""
-    state, chance = task.state, task.chance_loss
-    if chance == 0 or state.data_loss < 0.5 * chance:
-        return None  # already the mean over the last epoch is better
+    if state.n_new < FEW_EPOCHS or chance == 0 or state.data_loss < 0.5 * chance:
+        return None  # nobody expects more, or already the last epoch's mean is better
     some = some_rows(task.X)
-    loss = loss_of(task, some)
-    if loss < 0.98 * chance or (loss < 1.5 * chance and not is_telling(task, some)):
-        return None
+    X, y = task.X[some], task.y[some]
+    weight = None if task.sample_weight is None else task.sample_weight[some]
+    network = task.network._replace(params=state.kept.params)
+    loss = mean_cross_entropy(network, X, y, weight)
     found = facts(task)
-    if not found or state.n_new < FEW_EPOCHS:
-        return None  # no cause can be seen, or nobody expects more
-    how = "no better than" if loss >= chance else "close to"
+    is_wrong = is_telling(X, y) or (found and loss > 1.5 * chance)
+    if loss < 0.98 * chance or not is_wrong:
+        return None
+    found = found or ["Try more epochs, or a smaller learning_rate_init or alpha."]
     return (
-        f"The network has learned little: its loss, {loss:.4g}, is {how} that of "
-        f"always predicting the class frequencies, {chance:.4g}. {' '.join(found)}"
+        f"The network has learned little: its loss is {loss:.4g}, and that of always "
+        f"predicting the class frequencies {chance:.4g}. {' '.join(found)}"
     )
+
+
+def is_telling(X, y):
+    """Whether a feature alone tells the classes apart, beyond all chance: whether its
+    F, the variance between classes over that within, is above 20 (analysis of
+    variance)."""
+    rows = X.toarray() if issparse(X) else X
+    scale, classes = rows.std(axis=0), np.unique(y)
+    Z = (rows - rows.mean(axis=0)) / np.where(scale > 0, scale, 1)
+    means = [Z[y == k].mean(axis=0) * np.sqrt(np.mean(y == k)) for k in classes]
+    between = np.square(means).sum(axis=0).max()  # of a variance of 1
+    return between * (len(y) - len(classes)) > 20 * (1 - between) * (len(classes) - 1)
 
 
 def facts(task):
     """What is unusual about a training, that which explains most first."""
-    checks = light_weights, unusual_rate, unusual_features, strong_penalty, saturation
-    return [said for check in checks for said in check(task)]
+    checks = light_weights, unusual_rate, unusual_features, strong_penalty
+    return [said for check in checks if (said := check(task))]
 
 
 def light_weights(task):
     total, n_samples, alpha = task.state.alpha_weight, len(task.y), task.settings.alpha
     if total < 0.1 * n_samples and alpha > 0 and task.settings.class_weight is None:
-        yield (
+        return (
             f"The weights of the {n_samples} samples add up to {total:.3g}, and alpha "
             f"is divided by that: set alpha={alpha * total / n_samples:.3g}, which "
             "penalises as with weights of mean 1."
@@ -72,114 +84,62 @@ def light_weights(task):
 def unusual_rate(task):
     rate, automatic = task.learning_rate_init, task.automatic_rate
     if not 0.01 * automatic < rate <= 2 * automatic:
-        yield (
+        return (
             f"The rate is {'large' if rate > automatic else 'small'}: "
             f"learning_rate_init={rate:.3g}, where for this network and these batches "
             f'"auto" is {automatic:.3g}.'
         )
 
 
-def strong_penalty(task):
-    """Whether a step takes away a weight whole, or all steps nearly all of a layer."""
-    per_step = task.learning_rate_init * task.decay
-    n_steps = task.state.n_new * len(task.y) / task.batch_size
-    total = per_step * n_steps / max(1 - task.settings.momentum, 1e-3)
-    coefs, _ = task.network.architecture.unpack(task.state.kept.params)
-    left = min(  # of Glorot's standard deviation
-        np.sqrt(np.square(coef, dtype=np.float64).mean() * sum(coef.shape) / 2)
-        for coef in coefs
-    )
-    if per_step > 1 or (total > 1 and left < 0.1):
-        yield (
-            f"The penalty is strong: alpha={task.settings.alpha!r} divided by the "
-            f"effective number of samples, {task.state.alpha_weight:.3g}, times the "
-            f"learning rate is {per_step:.3g} (above 1, each step changes the weights' "
-            f"signs), and a layer's weights are {left:.2g} times their usual size. Try "
-            "a smaller alpha."
-        )
-
-
-def saturation(task):
-    """The share of the first hidden layer's outputs whose derivative is about 0."""
-    network, activation = task.network, task.network.architecture.activation
-    coefs, intercepts = network.architecture.unpack(task.state.kept.params)
-    if len(coefs) < 2 or activation == "identity":
-        return
-    rows = task.X[some_rows(task.X, most=200)]
-    if issparse(rows):
-        if network.scale is not None:
-            rows = rows.copy()  # until here it may share the user's numbers
-            rows.data /= network.scale[rows.indices]
-        Z = rows @ coefs[0] + intercepts[0]
-    else:  # not by BLAS, whose threads a fork in another thread may cut off
-        if network.scale is not None:
-            rows = (rows - network.mean) / network.scale
-        Z = np.einsum("ij,jk->ik", rows, coefs[0]) + intercepts[0]
-    flat = {
-        "logistic": np.abs(Z) > 5,  # a derivative of less than .007
-        "tanh": np.abs(Z) > 2.5,
-        "relu": (Z <= 0).all(axis=0),  # a unit that is off for every row
-    }
-    if (share := float(np.mean(flat[activation]))) > 0.5:
-        yield (
-            f"{share:.0%} of the first hidden layer's outputs are saturated. Try a "
-            "smaller learning_rate_init or init_scale."
-        )
-
-
 def unusual_features(task):
-    """Features far from a scale of 1, where they are not standardised."""
-    if task.network.scale is not None:
-        return
-    seen = measure(task.X[some_rows(task.X)], None)
-    size = np.sqrt(seen.second + seen.first**2)  # root mean square
-    if seen.is_sparse:
-        size = np.sqrt(seen.second.sum(keepdims=True)) / ROW_LENGTH
-    at = int(np.argmax(size))
-    if not 0.1 <= size[at] <= 3:
-        where = "rows" if seen.is_sparse else f"column {at}"
-        yield (
-            f"With standardize=False, the features are {size[at]:.3g} times as large "
-            f"as suits (those of {where}). Leave standardize=True, or scale them."
+    """Rows far from their usual length, where they are not standardised."""
+    rows = task.X[some_rows(task.X)]
+    numbers = rows.data if issparse(rows) else rows
+    length = np.sqrt(np.square(numbers, dtype=np.float64).sum() / rows.shape[0])
+    usual = ROW_LENGTH if issparse(rows) else min(ROW_LENGTH, np.sqrt(rows.shape[1]))
+    if task.network.scale is None and not 0.1 <= length / usual <= 3:
+        return (
+            f"With standardize=False, the features are {length / usual:.3g} times as "
+            "large as suits the network (root mean square). Leave standardize=True, or "
+            "scale them."
         )
 
 
-def some_rows(X, most=MOST_ROWS):
-    """A slice of rows of X, evenly spread: fewer than `most` of very many features."""
-    most = max(10, min(most, MOST_NUMBERS // X.shape[1]))
-    return slice(None, None, -(-X.shape[0] // most))
+def strong_penalty(task):
+    if task.decay > 0.05:
+        return (
+            f"The penalty is strong: alpha={task.settings.alpha!r} divided by the "
+            f"effective number of samples, {task.state.alpha_weight:.3g}, is "
+            f"{task.decay:.3g}. Try a smaller alpha."
+        )
 
 
-def dense(rows):
-    """Rows as an array; of sparse ones the columns that occur."""
-    return rows[:, np.unique(rows.indices)].toarray() if issparse(rows) else rows
+def some_rows(X):
+    """Rows of X, evenly spread: fewer than MOST_ROWS of very many features."""
+    most = max(10, min(MOST_ROWS, MOST_NUMBERS // X.shape[1]))
+    return np.arange(0, X.shape[0], -(-X.shape[0] // most))
 
 
-def loss_of(task, some):
-    """Mean cross-entropy of some rows, or inf where scores are not finite."""
-    weight = None if task.sample_weight is None else task.sample_weight[some]
-    network = task.network._replace(params=task.state.kept.params)
-    X = task.X[some] if issparse(task.X) else np.ascontiguousarray(task.X[some])
-    try:
-        return mean_cross_entropy(network, X, task.y[some], weight)
-    except NotFinite:
-        return np.inf
+@np.errstate(all="ignore")
+def other_units(statistics, X_val):
+    """What to say of validation rows that lie far from the training rows, or None: of
+    dense features, where those are standardised by `statistics`.
 
-
-def is_telling(task, some):
-    """Whether a feature alone tells the classes apart, beyond all chance: by its F, the
-    variance between classes over that within (analysis of variance)."""
-    rows, y = dense(task.X[some]), task.y[some]
-    kinds, y = np.unique(y, return_inverse=True)
-    freedom = len(y) - len(kinds)
-    if len(kinds) < 2 or freedom < 1:
-        return False
-    Z = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), 1e-300)
-    indicator = np.eye(len(kinds))[y]  # (n, K)
-    sums = np.einsum("nk,nj->kj", indicator, Z)
-    between = (sums**2 / indicator.sum(axis=0)[:, np.newaxis]).sum(axis=0)
-    within = np.maximum(len(y) - between, 1e-9)
-    return (between / (len(kinds) - 1) / (within / freedom)).max() > 20
+    Rows that missed a scaler are most often far off in a part of the features. A single
+    outlying feature, or some drift in many, is nothing unusual.
+    """
+    if statistics is None or statistics.is_sparse or issparse(X_val):
+        return None
+    varies = statistics.second > 0
+    distance = np.abs(X_val.mean(axis=0, dtype=np.float64) - statistics.first)[varies]
+    distance = np.sort(distance / np.sqrt(statistics.second[varies]))
+    if not varies.any() or distance[3 * (distance.size - 1) // 4] <= FAR_OFF:
+        return None
+    return (
+        "X_val looks unlike X: for a quarter of the features or more, its mean is over "
+        f"{FAR_OFF} standard deviations from that of X. Check that both are in the "
+        "same units, and have passed through the same steps of a Pipeline."
+    )
 
 
 @np.errstate(all="ignore")  # of scores that are not finite

@@ -4,8 +4,8 @@ Compiling takes seconds, so machine code is stored: beside the package, in the u
 cache folder, or where NUMBA_CACHE_DIR says. Numba has such a cache, too; this one also
 reads a folder that it cannot write, and replaces a file whose checksum is wrong.
 
-Compiling or loading (`prepare`) is a step apart from the call, which only runs: what a
-signal's handler raises in either goes on to the caller.
+`prepare`, which compiles or loads, is a step of its own before the call: an exception
+that a signal's handler raises during either reaches the caller.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import llvmlite
 import numba.core.boxing
 import numba.core.runtime.context
 from numba import config, njit, typeof
-from numba.core.caching import _Cache
+from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
@@ -30,8 +30,8 @@ from numba.misc.appdirs import AppDirs
 
 from ._stacklevel import stacklevel
 
-# Numba loads some seventy modules in its first compilation. Loaded here, an interrupt
-# meets them in an import, which Python can repeat.
+# Numba imports some seventy modules in its first compilation. They are imported here
+# because Python can repeat an import that was interrupted.
 cpu_target.typing_context.refresh()
 cpu_target.target_context.refresh()
 
@@ -63,7 +63,7 @@ class Entry:
         return self.run(*args)
 
 
-class MachineCode(_Cache):
+class MachineCode(NullCache):
     """The compiled versions of one function on disk, a file for each.
 
     A file holds the SHA-256 of the rest, then the rest. Its name holds the hash of all
@@ -79,10 +79,14 @@ class MachineCode(_Cache):
         modules = "_kernels", "_activations", "_blas", "_network"
         specs = [find_spec(f"{__package__}.{name}") for name in modules]
         sources = [spec.loader.get_source(spec.name) for spec in specs]
-        releases = numba.__version__, llvmlite.__version__, version("skmlp")
+        releases = (
+            version("skmlp"),
+            numba.__version__,
+            llvmlite.__version__,
+            sys.version,
+        )
         options = config.OPT, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK
-        python = sys.implementation.cache_tag
-        self.stamp = repr((sources, releases, str(options), python))
+        self.stamp = repr((sources, releases, str(options)))
 
     def load_overload(self, sig, target_context):
         for path in self._paths(sig, target_context.codegen()):
@@ -104,20 +108,18 @@ class MachineCode(_Cache):
         failures = []
         for path in self._paths(sig, data.codegen):
             try:
-                write(path, content)
-                return
+                return write(path, content)
             except OSError as error:
                 raise_if_not_the_systems(error)
                 failures.append(f"{path.parent}: {error.strerror}")
-        if self.has_warned:
-            return
-        MachineCode.has_warned = True
-        warnings.warn(
-            "The compiled training could not be stored, so that each process takes "
-            f"seconds to compile it anew ({'; '.join(failures)}). Set the environment "
-            "variable NUMBA_CACHE_DIR to a folder that only you can write in.",
-            stacklevel=stacklevel(),
-        )
+        if not self.has_warned:
+            MachineCode.has_warned = True
+            warnings.warn(
+                "The compiled training could not be stored, so that each process takes "
+                f"seconds to compile it ({'; '.join(failures)}). Set the environment "
+                "variable NUMBA_CACHE_DIR to a folder that only you can write in.",
+                stacklevel=stacklevel(),
+            )
 
     def _paths(self, sig, codegen):
         """Where the code for these argument types may lie, best first."""
@@ -125,25 +127,18 @@ class MachineCode(_Cache):
         name = f"{self.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.nbc"
         return [folder / name for folder in folders()]
 
-    cache_path = property(lambda self: str(folders()[0]))
-
-    def enable(self):
-        """Nothing to do: it always is."""
-
-    disable = flush = enable
-
 
 def folders():
     """Where machine code is looked for, and stored in the first that can be written."""
-    chosen = config.CACHE_DIR
-    if chosen:
-        return [Path(chosen, "skmlp")]
+    if config.CACHE_DIR:
+        return [Path(config.CACHE_DIR, "skmlp")]
     user = AppDirs(appname="numba", appauthor=False).user_cache_dir
     return [Path(__file__).parent / "__pycache__", Path(user, "skmlp")]
 
 
 def raise_if_not_the_systems(error):
-    """Signals' handlers raise OSErrors, too, most of all TimeoutError."""
+    """An OSError may also come from a signal's handler, as TimeoutErrors do: it is the
+    caller's. (Those of the system have a number.)"""
     if error.errno is None or isinstance(error, TimeoutError):
         raise error
 

@@ -1,7 +1,8 @@
 """MomentumMLPClassifier: translates between scikit-learn and a training task."""
 
 import warnings
-from dataclasses import replace
+from copy import copy
+from dataclasses import fields
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import ClassVar
@@ -13,8 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._advice import advice
-from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
+from ._advice import advice, diverged, other_units
+from ._callbacks import CallbackSupportMixin, FitCallbacks, with_callbacks
 from ._input import (
     check_rows,
     check_scorer,
@@ -24,7 +25,7 @@ from ._input import (
     known_classes,
 )
 from ._network import ACTIVATIONS, architecture_of
-from ._prediction import Network, map_blocks, needs_dense_rows
+from ._prediction import Network, NotFinite, map_blocks, needs_dense_rows
 from ._scaling import Statistics, measure, update
 from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
 from ._stacklevel import stacklevel
@@ -32,21 +33,11 @@ from ._training import State, Task, Validation, train
 
 MOST_WEIGHTS = 10**10  # 80 GB, of which a training needs seven times as much
 FORMAT = 3  # of what is stored: 0.3.0's
-# What a State holds beyond the public attributes: plain arrays and numbers.
-STORED = (
-    "velocity",
-    "seed",
-    "n_iter",
-    "weight_seen",
-    "rows_seen",
-    "rate_factor",
-    "best_score",
-    "n_no_improvement",
-    "has_left_plateau",
-    "alpha_weight",
-    "statistics",
-)
 CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
+# What is stored of a State, plain arrays and numbers: all but the public attributes and
+# what concerns one call alone.
+NOT_STORED = {"params", *CURVES, "n_new", "data_loss", "best", "stop_reason"}
+STORED = [field.name for field in fields(State) if field.name not in NOT_STORED]
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 COUNT = Interval(Integral, 1, None, closed="left")
@@ -56,10 +47,10 @@ AUTO = StrOptions({"auto"})
 class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multilayer perceptron trained by gradient descent with momentum and L2.
 
-    Sigmoid hidden layers and a softmax with cross-entropy on top, of any depth. The
-    features are standardised; learning rate, batch size and first weights suit the data
-    and the network, unless they are given. For N samples with weights s_i (1 where none
-    are given) that add up to S, it minimises
+    Any number of hidden layers, sigmoid by default, below a softmax with cross-entropy.
+    The features are standardised; learning rate, batch size and first weights suit the
+    data and the network, unless they are given. For N samples with weights s_i (1 where
+    none are given) that add up to S, it minimises
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
 
@@ -295,56 +286,23 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         "verbose": ["verbose"],
     }
 
+    # fmt: off
     def __init__(
-        self,
-        hidden_layer_sizes=(100,),
-        activation="logistic",
-        *,
-        output_activation="identity",
-        standardize=True,
-        init_scale="auto",
-        alpha=0.75,
-        batch_size="auto",
-        learning_rate="cosine",
-        learning_rate_init="auto",
-        power_t=0.5,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        max_iter=100,
-        shuffle=True,
-        class_weight=None,
-        early_stopping=False,
-        scoring="loss",
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        verbose=False,
+        self, hidden_layer_sizes=(100,), activation="logistic", *,
+        output_activation="identity", standardize=True, init_scale="auto", alpha=0.75,
+        batch_size="auto", learning_rate="cosine", learning_rate_init="auto",
+        power_t=0.5, momentum=0.9, nesterovs_momentum=True, max_iter=100, shuffle=True,
+        class_weight=None, early_stopping=False, scoring="loss",
+        validation_fraction=0.1, n_iter_no_change=20, tol=1e-4, warm_start=False,
+        random_state=None, verbose=False,
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.output_activation = output_activation
-        self.standardize = standardize
-        self.init_scale = init_scale
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.scoring = scoring
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
+        # fmt: on
+        self._store_parameters(locals())
+
+    def _store_parameters(self, given):
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -415,26 +373,27 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             Re-raised; the epochs trained so far are kept: the estimator can predict,
             and go on with `warm_start`.
         """
-        callbacks = EpochCallbacks(self, self.max_iter, X, y, sample_weight)
+        callbacks = FitCallbacks(self, self.max_iter, X, y, sample_weight)
         check_scorer(self)
         draft, continuing = twin(self), self.warm_start and hasattr(self, "coefs_")
         data = check_training_data(draft, X, y, sample_weight, reset=not continuing)
-        given = check_validation_data(
-            draft, X_val, y_val, sample_weight_val, data.X.dtype
-        )
-        architecture, state = draft._start(data.X.dtype, continuing)
+        dtype = data.X.dtype
+        given = check_validation_data(draft, X_val, y_val, sample_weight_val, dtype)
+        architecture, state = draft._start(dtype, continuing)
         data, validation = draft._monitored(data, given, state.seed)
         if self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
+        if given is not None and (said := other_units(state.statistics, given.X)):
+            warnings.warn(said, stacklevel=stacklevel())
         state.alpha_weight = data.effective_weight
         task = draft._make_task(architecture, data, validation, state, is_stream=False)
-        del state  # of which the task has the only one, and lets it go
+        del state  # the task's alone: its memory is freed when the next replaces it
         said = self._train(draft, task, callbacks)
-        if said is not None:
+        if said:
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
-    # False: so that scikit-learn's setting is what the user set it to in here.
+    # False: so that scikit-learn's skip_parameter_validation stays as the user set it.
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch, going on where the last call ended.
@@ -512,14 +471,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             )
 
     def _monitored(self, data, given, seed):
-        """What is trained on and the Validation: given data, a part, or all of it."""
-        held_out = given
+        """The Data to train on, and the Validation: of the given data, or with early
+        stopping of held-out rows or all of them; or None."""
+        held_out, fraction = given, self.validation_fraction
         if self.early_stopping and given is None:
             held_out = data
-            if self.validation_fraction is not None:
-                data, held_out = hold_out(
-                    data, self.validation_fraction, seed, self.classes_
-                )
+            if fraction is not None:
+                data, held_out = hold_out(data, fraction, seed, self.classes_)
         if held_out is None:
             return data, None
         scorer, score = check_scorer(self), None
@@ -539,7 +497,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         architecture = self._architecture_now()
         if continuing:
             return architecture, self._stored_state(architecture)
-        return architecture, self._first_state(architecture, dtype)
+        generator, scale = check_random_state(self.random_state), self.init_scale
+        if scale == "auto":
+            scale = automatic_init_scale(self.activation)
+        params = architecture.initial_params(generator, dtype, float(scale))
+        seed = int(generator.randint(np.iinfo(np.int32).max))
+        return architecture, State(params, np.zeros_like(params), seed)
 
     def _architecture_now(self):
         """The Architecture that the parameters ask for."""
@@ -558,14 +521,6 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"{sizes[0]} features and {sizes[-1]} classes it has more."
             )
         return architecture_of(sizes, self.activation, self.output_activation)
-
-    def _first_state(self, architecture, dtype):
-        generator, scale = check_random_state(self.random_state), self.init_scale
-        if scale == "auto":
-            scale = automatic_init_scale(self.activation)
-        params = architecture.initial_params(generator, dtype, float(scale))
-        seed = int(generator.randint(np.iinfo(np.int32).max))
-        return State(params, np.zeros_like(params), seed)
 
     def _stored_state(self, architecture):
         """The state that the last call ended with, its weights as they are now."""
@@ -589,10 +544,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 f"standardize={self.standardize!r} belongs to the first fit of a "
                 "training. Restore it, or start anew with clone(estimator)."
             )
-        state = State(fitted.params, **stored)
-        if state.statistics is not None:
-            state.statistics = Statistics(*state.statistics)
-        return state
+        if self.standardize:
+            stored["statistics"] = Statistics(*stored["statistics"])
+        return State(fitted.params, **stored)
 
     def _make_task(self, architecture, data, validation, state, *, is_stream):
         """What to train; `is_stream` in partial_fit."""
@@ -603,10 +557,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 schedule = "constant"
         self.feature_mean_ = self.feature_scale_ = None
         if state.statistics is not None:
-            mean, scale = state.statistics.mean_and_scale()
-            self.feature_mean_, self.feature_scale_ = mean, scale
+            self.feature_mean_, self.feature_scale_ = state.statistics.mean_and_scale()
         network = Network(architecture, None, self.feature_mean_, self.feature_scale_)
-        if needs_dense_rows(data.X, network):  # in a training that began with such
+        if needs_dense_rows(data.X, network):  # a training on dense rows goes on
             data = data._replace(X=data.X.toarray())
         n_samples = data.X.shape[0]
         batch_size = batch_size_of(self.batch_size, n_samples)
@@ -644,15 +597,18 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         def end_epoch(state):
             return callbacks.end_epoch(attributes(state.latest))
 
+        said = None
         try:
-            if callbacks is None or not callbacks.active:
+            if callbacks is None:  # in partial_fit
                 train(task)
             else:
                 train(task, callbacks.begin_epoch, end_epoch)
                 callbacks.end(attributes(task.state))
-            said = None if callbacks is None else advice(task)
+                said = advice(task)
             self._become(draft._attributes_at(task, task.state))
             return said
+        except NotFinite as error:  # scores of validation data, before the loss is
+            raise diverged(task) from error
         except KeyboardInterrupt:
             if task.state.n_new > 0:
                 task.state.stop_reason = task.state.stop_reason or "interrupted"
@@ -669,17 +625,16 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         keep, change, store or go on training it."""
         other = twin(self)
         other._own_curves()
-        if self.feature_scale_ is not None:
-            other.feature_mean_ = self.feature_mean_.copy()
-            other.feature_scale_ = self.feature_scale_.copy()
-        kept = replace(state.kept, params=state.kept.params.copy())
-        best = None if state.best is None else kept
-        state = kept if best is None else replace(state, best=best)
         vars(other).update(other._attributes_at(task, state))
+        other.coefs_ = [coef.copy() for coef in other.coefs_]
+        other.intercepts_ = [intercept.copy() for intercept in other.intercepts_]
+        other.feature_mean_ = copy(self.feature_mean_)  # or None
+        other.feature_scale_ = copy(self.feature_scale_)
         return other
 
     def _attributes_at(self, task, state):
-        """The fitted attributes of this draft had the training ended with `state`."""
+        """The fitted attributes of this draft, with those of a training that ends in
+        `state`."""
         architecture, kept, best = task.network.architecture, state.kept, state.best
         stored = {name: getattr(kept, name) for name in STORED}
         if task.settings.early_stopping:  # what comes next counts anew
@@ -712,7 +667,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
     def _curve(self, name, state, before):
         """What earlier calls recorded and then this one, nan where they did not. The
-        list itself grows, so that a call costs what is new."""
+        list itself grows, so that many calls of partial_fit copy nothing."""
         curve = getattr(self, f"{name}_", None) if before else []
         if curve and len(curve) > before:  # cut after early stopping
             curve = curve[:before]
@@ -813,7 +768,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         return twin(self)
 
     def _by_block(self, X, kind, finish=None, dtype=None):
-        """What `kind` names, for each row, or finish(that) of one number a row."""
+        """Scores or probabilities (`kind`) of each row, (n, n_classes); or, (n,), what
+        `finish` makes of them."""
         X = check_rows(self, X)
         shape = (X.shape[0],) if finish else (X.shape[0], len(self.classes_))
         out = np.empty(shape, dtype or X.dtype)
@@ -833,8 +789,9 @@ def twin(estimator):
 
 
 def fitted_attributes(estimator):
+    """All that makes an estimator a fitted one."""
     return {
         name: value
         for name, value in vars(estimator).items()
-        if name[-1] == "_" and name[0] != "_"
+        if name == "_training_state" or (name[-1] == "_" and name[0] != "_")
     }

@@ -14,16 +14,9 @@ from sklearn.utils import check_array, check_random_state, metadata_routing
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._advice import grid_advice
-from ._callbacks import SearchCallbacks, fit_of, with_callbacks
+from ._callbacks import FitCallbacks, fit_of, with_callbacks
 from ._classifier import AUTO, COUNT, MomentumMLPClassifier, fitted_attributes
-from ._input import (
-    check_scorer,
-    check_total,
-    check_training_data,
-    check_weight,
-    told_of,
-    weigh_classes,
-)
+from ._input import check_scorer, check_training_data, told_of
 from ._prediction import mean_cross_entropy
 from ._stacklevel import stacklevel
 
@@ -235,9 +228,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         random_state=None, verbose=False,
     ):
         # fmt: on
-        given = locals()
-        for name in self._get_param_names():
-            setattr(self, name, given[name])
+        self._store_parameters(locals())
 
     @property
     def alpha(self):
@@ -278,10 +269,10 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             with the epochs trained so far.
         """
         is_continued = self.warm_start and hasattr(self, "coefs_")
-        callbacks = SearchCallbacks(self, 2 - is_continued, X, y, sample_weight)
+        callbacks = FitCallbacks(self, 2 - is_continued, X, y, sample_weight)
         if is_continued:
             mlp, found, said = self._plain(alpha=self.alpha_), {}, None
-            vars(mlp).update(fitted_state(self))
+            vars(mlp).update(fitted_attributes(self))
         else:
             seed = self.random_state  # one for the folds and for every network
             if not isinstance(seed, Integral):
@@ -290,21 +281,21 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             how = {"dtype": float, "ensure_2d": False, "ensure_non_negative": True}
             with told_of("alphas"):
                 alphas = np.ravel(check_array(self.alphas, input_name="alphas", **how))
-            data, labels = check_all_rows(mlp, X, y, sample_weight)
+            data = check_training_data(
+                mlp, X, y, sample_weight, reset=True, all_rows=True
+            )
+            labels = mlp.classes_[data.y]
             folds = self._folds(X, data, labels, seed, params)
             scores = self._search(alphas, data, labels, folds, seed, callbacks)
             found, said = choose(alphas, scores, folds, isinstance(self.cv, str))
-            if hasattr(mlp, "feature_names_in_"):
-                found["feature_names_in_"] = mlp.feature_names_in_
-            X, y, sample_weight = data.X, labels, data.sample_weight
             mlp.alpha = found["alpha_"]
         try:
-            with fit_of(mlp, callbacks.part("refit"), X, y):
+            with fit_of(mlp, callbacks.refit(), X, y):
                 mlp.fit(X, y, sample_weight)
         finally:
             if hasattr(mlp, "coefs_"):  # after an interrupt, too
-                self._become(fitted_state(mlp) | found)
-        callbacks.end(lambda: fitted_state(self))
+                self._become(fitted_attributes(mlp) | found)
+        callbacks.end(lambda: fitted_attributes(self))
         if said:
             warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
         return self
@@ -361,8 +352,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             share = 0.6 if sum(map(len, folds[0])) < FEW_ROWS else 0.4
             epochs = math.ceil(share * self.max_iter)
         tasks = list(product(alphas.tolist(), range(len(folds))))
-        parts = callbacks.parts("search", "fold", len(tasks))
-        with parts as parts, warnings.catch_warnings():
+        with callbacks.search(len(tasks)) as parts, warnings.catch_warnings():
             # That an alpha suits badly is what the search is to find out.
             warnings.simplefilter("ignore", ConvergenceWarning)
             scores = Parallel(self.n_jobs, prefer="threads")(
@@ -374,25 +364,6 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
                 for (alpha, i), part in zip(tasks, parts, strict=True)
             )
         return np.reshape(scores, (len(alphas), len(folds)))
-
-
-def fitted_state(estimator):
-    """All that makes an estimator a fitted one."""
-    return fitted_attributes(estimator) | {"_training_state": estimator._training_state}
-
-
-def check_all_rows(mlp, X, y, sample_weight):
-    """Data of all rows, even of those without weight, since folds are indices of rows;
-    and their labels."""
-    class_weight, mlp.class_weight = mlp.class_weight, None
-    data = check_training_data(mlp, X, y, None, reset=True)
-    mlp.class_weight = class_weight
-    if sample_weight is not None:
-        sample_weight = check_weight(sample_weight, data.X)
-        check_total(sample_weight, "sample_weight")
-    class_weight = weigh_classes(mlp, data.y, sample_weight)
-    data = data._replace(sample_weight=sample_weight, class_weight=class_weight)
-    return data, mlp.classes_[data.y]
 
 
 def automatic_folds(data, seed):

@@ -10,20 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 from ._classifier import MomentumMLPClassifier
 from ._schedules import batch_size_of
 
-# Parameters that mean the same in both classes, whatever their value.
-SHARED_PARAMETERS = (
-    "power_t",
-    "momentum",
-    "nesterovs_momentum",
-    "max_iter",
-    "shuffle",
-    "n_iter_no_change",
-    "tol",
-    "warm_start",
-    "random_state",
-    "verbose",
-)
-
 
 def to_sklearn(estimator):
     """Make a fitted scikit-learn MLPClassifier that predicts the same.
@@ -67,7 +53,7 @@ def to_sklearn(estimator):
     samples as an epoch had on average.
 
     Parameters describe the training that was, as far as MLPClassifier can say it:
-    learning_rate="cosine" becomes "constant", early stopping that watches the
+    learning_rate="cosine" becomes "constant", early stopping that monitors the
     training data becomes early_stopping=False, and class_weight and scoring have no
     place. `validation_scores_` and `best_validation_score_` are in the estimator's
     own `scoring`. A new ``fit`` of the result is MLPClassifier's own: it starts from
@@ -93,7 +79,6 @@ def to_sklearn(estimator):
             "that ends in one."
         )
     check_is_fitted(estimator)
-    # What was fitted counts: the parameters may have been set anew since.
     network = estimator._network
     sizes, activation, output_activation = network.architecture.key
     classes = estimator.classes_
@@ -108,6 +93,7 @@ def to_sklearn(estimator):
             f"The estimator knows the classes {classes.tolist()!r}, but expected two "
             "or more: MLPClassifier always gives two columns of probabilities or more."
         )
+    # What was fitted counts: the parameters may have been set anew since.
     mlp = MLPClassifier(tuple(sizes[1:-1]), activation, solver="sgd", random_state=0)
     # One epoch on nothing gives it all that a fitted one has, in any release.
     coefs, intercepts = network.architecture.unpack(network.params.copy())
@@ -118,11 +104,11 @@ def to_sklearn(estimator):
     nothing = np.zeros((len(classes), sizes[0]), dtype=coefs[0].dtype)
     mlp.partial_fit(nothing, classes, classes=classes)
     vars(mlp).pop("_optimizer", None)  # with velocities of that epoch
-    mlp.set_params(**training_parameters(estimator))
-    mlp.coefs_, mlp.intercepts_ = coefs, intercepts
+    names = set(mlp.get_params()) - {"hidden_layer_sizes", "activation"}
+    mlp.set_params(**training_parameters(estimator, names))
     if len(classes) == 2:
-        mlp.coefs_[-1] = np.diff(mlp.coefs_[-1], axis=1)
-        mlp.intercepts_[-1] = np.diff(mlp.intercepts_[-1])
+        coefs[-1], intercepts[-1] = np.diff(coefs[-1]), np.diff(intercepts[-1])
+    mlp.coefs_, mlp.intercepts_ = coefs, intercepts
     mlp.n_iter_ = estimator.n_iter_
     mlp.t_ = estimator._training_state["rows_seen"]
     mlp.loss_ = estimator.loss_
@@ -135,20 +121,18 @@ def to_sklearn(estimator):
     return mlp
 
 
-def training_parameters(estimator):
-    """How the estimator was trained, in MLPClassifier's parameters."""
-    params = {name: getattr(estimator, name) for name in SHARED_PARAMETERS}
-    n_epochs = estimator._training_state["n_iter"]  # up to the best one
-    n_samples = round(estimator._training_state["rows_seen"] / n_epochs)
+def training_parameters(estimator, names):
+    """How the estimator was trained, in MLPClassifier's parameters of these names."""
+    shared = names & set(MomentumMLPClassifier._get_param_names())
+    params = {name: getattr(estimator, name) for name in shared}
+    stored = estimator._training_state
+    n_samples = round(stored["rows_seen"] / stored["n_iter"])  # epochs up to the best
     batch_size = batch_size_of(estimator.batch_size, n_samples)
-    params["learning_rate_init"] = float(estimator.learning_rate_init_)
     params["batch_size"] = batch_size
-    params["alpha"] = (
-        estimator.alpha * batch_size / estimator._training_state["alpha_weight"]
-    )
-    if estimator.learning_rate != "cosine":
-        params["learning_rate"] = estimator.learning_rate
-    if estimator.validation_fraction is not None:
-        params["early_stopping"] = estimator.early_stopping
-        params["validation_fraction"] = estimator.validation_fraction
+    params["alpha"] = estimator.alpha * batch_size / stored["alpha_weight"]
+    params["learning_rate_init"] = float(estimator.learning_rate_init_)
+    if estimator.learning_rate == "cosine":
+        params["learning_rate"] = "constant"
+    if estimator.validation_fraction is None:
+        params |= {"early_stopping": False, "validation_fraction": 0.1}
     return params

@@ -46,9 +46,8 @@ class Data(NamedTuple):
         counts its rows, and as often as sample weights repeat them."""
         n_samples = self.y.size
         if batch_size == n_samples and not is_stream:
-            return max(
-                n_samples, 0 if self.sample_weight is None else self.sample_weight.sum()
-            )
+            repeated = 0 if self.sample_weight is None else self.sample_weight.sum()
+            return max(n_samples, repeated)
         if (w := self.weight) is None:
             return batch_size
         w = w / w.max()
@@ -59,30 +58,20 @@ class Data(NamedTuple):
         return Data(self.X[chosen], self.y[chosen], weight, self.class_weight)
 
 
-# NumPy's warnings are silenced in checks: what overflows in them is looked at.
+# NumPy's warnings are silenced in checks: what overflows is found by them.
 quietly = np.errstate(all="ignore")
 
 
 @quietly
-def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
-    """Validated Data of the rows whose weight is > 0. With `reset` the estimator learns
-    the features and the classes, else it must know them."""
-    if y is not None:
-        check_single_label(y)
-    X, y = validate_data(
-        estimator,
-        X,
-        y,
-        reset=reset,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32] if reset else fitted_dtype(estimator),
-        order="C",
-    )
+def check_training_data(
+    estimator, X, y, sample_weight, *, reset, classes=None, all_rows=False
+):
+    """Validated Data of the rows whose weight is > 0, or of all. With `reset` the
+    estimator learns the features and the classes, else it must know them."""
+    dtype = [np.float64, np.float32] if reset else fitted_dtype(estimator)
+    X, y = check_rows_and_labels(estimator, X, y, reset=reset, dtype=dtype)
     check_classification_targets(y)
-    check_csr(X)
-    if sample_weight is not None:
-        with told_of("sample_weight"):
-            sample_weight = check_weight(sample_weight, X)
+    sample_weight = check_weight(sample_weight, X, "sample_weight")
     if reset and classes is None:
         estimator.classes_, codes = np.unique(y, return_inverse=True)
     else:
@@ -90,39 +79,53 @@ def check_training_data(estimator, X, y, sample_weight, *, reset, classes=None):
             estimator.classes_ = known_classes(classes)
         codes = encode(y, estimator.classes_, "y")
     data = Data(X, codes, sample_weight, weigh_classes(estimator, codes, sample_weight))
-    if (weight := data.weight) is None:
-        return data
-    if sample_weight is not None:
-        check_total(sample_weight, "sample_weight")
+    weight = data.weight
     if data.class_weight is not None:
-        check_total(weight, "sample_weight", estimator.class_weight)
-    counted = np.flatnonzero(weight)
-    return data if len(counted) == len(codes) else data.rows(counted)
+        given = f"class_weight={estimator.class_weight!r}"
+        check_total(weight, f"sample_weight times {given}")
+    if weight is None or weight.all() or all_rows:
+        return data
+    return data.rows(np.flatnonzero(weight))
+
+
+def check_rows_and_labels(estimator, X, y, **how):
+    if y is not None:
+        check_single_label(y)
+    X, y = validate_data(estimator, X, y, accept_sparse="csr", order="C", **how)
+    return check_csr(X), y
+
+
+def check_weight(weight, X, name):
+    """A weight for each row of X, (n,) float64, or None where none are given."""
+    if weight is None:
+        return None
+    with told_of(name):
+        weight = _check_sample_weight(
+            weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+    check_total(weight, name)
+    return weight
 
 
 SMALLEST_TOTAL, LARGEST_TOTAL = 1e-300, 1e300
 
 
-def check_total(weight, name, class_weight=None):
-    """Refuse weights whose total cannot be divided by."""
+def check_total(weight, name):
+    """Refuse weights that add up to a number too small or too large to divide by."""
     total = float(weight.sum())
-    if SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
-        return
-    if class_weight is not None:
-        name = f"{name} times class_weight={class_weight!r}"
     if not weight.any():
         raise ValueError(f"{name} is zero for every sample.")
-    raise ValueError(
-        f"{name} adds up to {total}, but expected a number from {SMALLEST_TOTAL} to "
-        f"{LARGEST_TOTAL}."
-    )
+    if not SMALLEST_TOTAL <= total <= LARGEST_TOTAL:
+        raise ValueError(
+            f"{name} adds up to {total}, but expected a number from {SMALLEST_TOTAL} "
+            f"to {LARGEST_TOTAL}."
+        )
 
 
 def known_classes(classes):
-    """The sorted classes of partial_fit's argument, a lazy array or a set too."""
-    if isinstance(classes, set | frozenset):
-        classes = list(classes)
-    return np.unique(np.asarray(classes))
+    """The sorted classes of partial_fit's argument: any container, or a lazy array."""
+    is_array = hasattr(classes, "__array__")
+    return np.unique(np.asarray(classes if is_array else list(classes)))
 
 
 def fitted_dtype(estimator):
@@ -133,11 +136,11 @@ def fitted_dtype(estimator):
 def check_rows(estimator, X):
     """X as the fitted estimator predicts it."""
     how = {"accept_sparse": "csr", "dtype": fitted_dtype(estimator), "order": "C"}
-    is_plain = isinstance(X, np.ndarray) and not hasattr(estimator, "feature_names_in_")
     if (
-        is_plain
+        type(X) is np.ndarray
         and X.dtype == how["dtype"]
-        and X.shape[1:] == (getattr(estimator, "n_features_in_", None),)
+        and X.shape[1:] == (estimator.n_features_in_,)
+        and not hasattr(estimator, "feature_names_in_")
     ):
         # All that validate_data does to such an array, in three quarters of its
         # time, most of which is spent on a single row.
@@ -146,27 +149,22 @@ def check_rows(estimator, X):
 
 
 def check_csr(X):
-    """X, whose indices compiled code will trust where it is sparse."""
+    """X, after a check of its indices where it is sparse: compiled code trusts them."""
     if issparse(X):
         X.check_format(full_check=True)
     return X
 
 
 def check_single_label(y):
-    """Refuse several labels a sample, with the way to go."""
+    """Refuse several labels a sample, and say what to do."""
     if not issparse(y) and np.asarray(y).ndim < 2:
         return
-    if np.shape(y)[0] == 1 and np.shape(y)[1] > 1:
-        raise ValueError(
-            f"y has the shape {np.shape(y)}, but expected (n_samples,): pass y.ravel()."
-        )
     kind = type_of_target(y, input_name="y")
     if kind.startswith("multilabel") or kind.endswith("multioutput"):
         way = "Wrap it in sklearn.multioutput.MultiOutputClassifier."
-        if (
-            kind == "multilabel-indicator"
-            and (np.asarray(np.sum(y, axis=1)) == 1).all()
-        ):
+        if np.shape(y)[0] == 1:
+            way = "Its only row looks like all samples: pass y.ravel()."
+        elif kind == "multilabel-indicator" and np.all(np.sum(y, axis=1) == 1):
             way = "It looks one-hot: pass y.argmax(axis=1)."
         raise ValueError(
             f"y has several outputs a sample ({kind}, of shape {np.shape(y)}), but "
@@ -180,24 +178,14 @@ def encode(y, classes, name):
     Labels are looked up as Python's objects, which are equal across dtypes (1 and 1.0)
     and never cut short or wrapped around; dates in the finer of their units.
     """
-    y = np.asarray(y)
-    known, labels = classes.tolist(), y
-    kinds = {y.dtype.kind, classes.dtype.kind}
-    if len(kinds) == 1 and kinds <= set("mM"):
-        unit = np.result_type(y, classes)
-        known = classes.astype(unit).view(np.int64).tolist()
-        labels = y.astype(unit).view(np.int64)
-    elif kinds & set("mM"):
-        known = []
-    place = {label: i for i, label in enumerate(known)}
-    if labels.dtype.kind == "O":
-        codes = np.array([place.get(label, -1) for label in labels], np.int64)
-    else:
-        found, inverse = np.unique(labels, return_inverse=True)
-        codes = np.array([place.get(label, -1) for label in found.tolist()], np.int64)
-        codes = codes[inverse.reshape(-1)]
+    known, labels = classes, np.asarray(y)
+    if known.dtype.kind in "mM" and known.dtype.kind == labels.dtype.kind:
+        unit = np.result_type(known, labels)
+        known, labels = (x.astype(unit).view(np.int64) for x in (known, labels))
+    place = {label: i for i, label in enumerate(known.tolist())}
+    codes = np.array([place.get(label, -1) for label in labels.tolist()], np.int64)
     if (codes < 0).any():
-        unknown = list(dict.fromkeys(shown(y[codes < 0])))
+        unknown = list(dict.fromkeys(shown(np.asarray(y)[codes < 0])))
         raise ValueError(
             f"{name} has the labels {unknown}, which are not among the classes_ of "
             f"the classifier: {shown(classes)}."
@@ -210,10 +198,6 @@ def shown(labels):
     return (labels.astype(str) if labels.dtype.kind in "mM" else labels).tolist()
 
 
-def check_weight(weight, X):
-    return _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
-
-
 def weigh_classes(estimator, codes, sample_weight):
     """The weight of each class, (K,), or None."""
     class_weight, classes = estimator.class_weight, estimator.classes_
@@ -221,28 +205,27 @@ def weigh_classes(estimator, codes, sample_weight):
         return None
     if isinstance(class_weight, str):  # "balanced"
         totals = np.bincount(codes, sample_weight, len(classes))
-        occurring = totals > 0
-        weights = np.zeros(len(totals))
-        weights[occurring] = totals.sum() / occurring.sum() / totals[occurring]  # (K,)
-    else:
-        known = classes.tolist(), list(classes)  # dates are of two kinds
-        place = {label: i for labels in known for i, label in enumerate(labels)}
-        unknown = [label for label in class_weight if label not in place]
-        # A fold may lack a class that has a weight. A typo leaves a class without one.
-        if unknown and len(class_weight) - len(unknown) < len(classes):
+        n_occurring = np.count_nonzero(totals)
+        weights = totals.sum() / n_occurring / np.where(totals > 0, totals, np.inf)
+        return weights  # (K,)
+    known = classes.tolist(), list(classes)  # dates are of two kinds
+    place = {label: i for labels in known for i, label in enumerate(labels)}
+    unknown = [label for label in class_weight if label not in place]
+    # An unknown label may be a class that this fold lacks, if all others have a weight;
+    # otherwise it is misspelt.
+    if unknown and len(class_weight) - len(unknown) < len(classes):
+        raise ValueError(
+            f"class_weight={class_weight!r} has the labels {unknown}, which are "
+            f"not among the classes_ of the classifier: {shown(classes)}."
+        )
+    weights = np.ones(len(classes))  # (K,)
+    for label, weight in class_weight.items():
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
             raise ValueError(
-                f"class_weight={class_weight!r} has the labels {unknown}, which are "
-                f"not among the classes_ of the classifier: {shown(classes)}."
+                f"class_weight={class_weight!r} has the weight {weight!r} for the "
+                f"class {label!r}, but expected a finite number >= 0."
             )
-        weights = np.ones(len(classes))  # (K,)
-        for label, weight in class_weight.items():
-            if label in unknown:
-                continue
-            if not isinstance(weight, Real) or not 0 <= weight < np.inf:
-                raise ValueError(
-                    f"class_weight={class_weight!r} has the weight {weight!r} for the "
-                    f"class {label!r}, but expected a finite number >= 0."
-                )
+        if label not in unknown:
             weights[place[label]] = weight
     return weights
 
@@ -250,57 +233,39 @@ def weigh_classes(estimator, codes, sample_weight):
 @quietly
 def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
     """Validated Data in the training's dtype, or None where none are given."""
-    if X_val is None and y_val is None:
-        if sample_weight_val is not None:
-            raise ValueError("sample_weight_val is given without X_val and y_val.")
+    if X_val is None and y_val is None and sample_weight_val is None:
         return None
     if X_val is None or y_val is None:
-        given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-        raise ValueError(f"{given} is given, but {lacking} is not.")
-    with told_of("X_val and y_val"):
-        check_single_label(y_val)
-        X_val, y_val = validate_data(
-            estimator,
-            X_val,
-            y_val,
-            reset=False,
-            accept_sparse="csr",
-            dtype=dtype,
-            order="C",
+        lacking = "X_val" if X_val is None else "y_val"
+        raise ValueError(
+            f"{lacking} is not given: X_val and y_val belong together, and "
+            "sample_weight_val to them."
         )
-        check_csr(X_val)
-    if sample_weight_val is not None:
-        with told_of("sample_weight_val"):
-            sample_weight_val = check_weight(sample_weight_val, X_val)
-        check_total(sample_weight_val, "sample_weight_val")
-    return Data(X_val, encode(y_val, estimator.classes_, "y_val"), sample_weight_val)
+    with told_of("X_val and y_val"):
+        X_val, y_val = check_rows_and_labels(
+            estimator, X_val, y_val, reset=False, dtype=dtype
+        )
+    weight = check_weight(sample_weight_val, X_val, "sample_weight_val")
+    return Data(X_val, encode(y_val, estimator.classes_, "y_val"), weight)
 
 
 def hold_out(data, fraction, seed, classes):
     """Data without a stratified fraction of it, and that fraction."""
     n_rows = data.X.shape[0]
-    ways = (
-        "Pass X_val and y_val to fit, choose another validation_fraction, or monitor "
-        "the training data with validation_fraction=None."
-    )
-    rare = classes[np.bincount(data.y, minlength=len(classes)) == 1].tolist()
-    if rare:
-        raise ValueError(
-            f"A stratified validation_fraction={fraction} cannot be held out for early "
-            f"stopping: of the classes {rare} there is but one sample each. {ways}"
-        )
     n_val = max(math.ceil(fraction * n_rows), len(np.unique(data.y)))
     try:
         train_rows, val_rows = train_test_split(
             np.arange(n_rows),
             test_size=n_val,  # a place for each class
-            stratify=data.y,
+            stratify=classes[data.y],
             random_state=seed,
         )
     except ValueError as error:
         raise ValueError(
             f"A stratified validation_fraction={fraction} of {n_rows} samples cannot "
-            f"be held out for early stopping: {str(error).rstrip('.')}. {ways}"
+            f"be held out for early stopping: {str(error).rstrip('.')}. Pass X_val and "
+            "y_val to fit, choose another validation_fraction, or monitor the training "
+            "data with validation_fraction=None."
         ) from error
     # The split rounds the share of a rare class to none: give it a row.
     for k in np.setdiff1d(data.y, data.y[val_rows]):
@@ -314,30 +279,21 @@ def check_scorer(estimator):
     """callable(estimator, X, y, sample_weight) of `scoring`, or None for "loss"."""
     if estimator.scoring == "loss":
         return None
-    scorer = check_scoring(estimator, scoring=estimator.scoring)
-    takes_weights = any(  # scikit-learn's scorers do
-        p.name == "sample_weight" or p.kind == p.VAR_KEYWORD
-        for p in inspect.signature(scorer).parameters.values()
-    )
+    scorer = check_scoring(estimator, scoring=estimator.scoring or "accuracy")
+    takes_weights = "sample_weight" in inspect.signature(scorer).parameters
 
     def score(fitted, X, y, sample_weight):
         weight = {}
         if sample_weight is not None and takes_weights:
             weight["sample_weight"] = sample_weight
         try:
-            value = scorer(fitted, X, y, **weight)
+            value = np.asarray(scorer(fitted, X, y, **weight))
         except Exception as error:
-            lacking = sorted(set(fitted.classes_.tolist()) - set(y.tolist()))
-            whose = f", whose y lacks the classes {lacking}" if lacking else ""
-            error.add_note(
-                f"(scoring={estimator.scoring!r} of the validation data{whose})"
-            )
+            error.add_note(f"(scoring={estimator.scoring!r} of the validation data)")
             raise
-        if isinstance(value, np.ndarray) and value.ndim == 0:
-            value = value.item()
-        if not isinstance(value, Real):
+        if value.ndim or value.dtype.kind not in "biuf":
             raise ValueError(
-                f"scoring={estimator.scoring!r} returned {value!r}, but expected a "
+                f"scoring={estimator.scoring!r} returned {value}, but expected a "
                 "number."
             )
         return float(value)

@@ -10,6 +10,7 @@ But a feature that is OUTLYING times larger or smaller than usual where it occur
 income is beside one-hot columns, is first brought to the usual size.
 """
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +24,25 @@ class Statistics(NamedTuple):
     """Of the rows seen so far, (n_features,) each: means and variances of dense
     features; of sparse ones how often they occur, and mean squares."""
 
-    weight: np.ndarray  # sum of the rows' sample weights
+    weight: np.ndarray  # sum of the rows' sample weights, or one number for all
     first: np.ndarray
     second: np.ndarray
     is_sparse: bool
 
     def mean_and_scale(self):
-        """What is subtracted from features and what they are divided by."""
+        """What is subtracted from features and what they are divided by.
+
+        Raises
+        ------
+        ValueError
+            Where the squares of a feature overflow.
+        """
+        if not np.isfinite(self.second).all():
+            at = int(np.argmin(np.isfinite(self.second)))
+            raise ValueError(
+                f"X cannot be standardised: the squares of column {at} are too large "
+                "for float64. Divide X by a power of ten first."
+            )
         if self.is_sparse:
             return np.zeros_like(self.first), self._sparse_scale()
         is_constant = self.second == 0
@@ -52,57 +65,34 @@ class Statistics(NamedTuple):
     @np.errstate(all="ignore")
     def merge(self, other):
         """Statistics of the rows of both; the same numbers where both have the same."""
-        before = self.weight
-        if not self.is_sparse:
-            # However long a feature was constant, that tells nothing of its scale.
-            before = np.where(
-                self.second == 0, np.minimum(before, other.weight), before
-            )
+        # However long a dense feature was constant, that tells nothing of its scale.
+        is_constant = (self.second == 0) & (not self.is_sparse)
+        at_most = np.minimum(self.weight, other.weight)
+        before = np.where(is_constant, at_most, self.weight)
         weight = before + other.weight
         share, apart = other.weight / weight, other.first - self.first
         more = other.second - self.second
         if not self.is_sparse:
             more += (1 - share) * apart**2
-        second = self.second + share * more
-        return Statistics(weight, self.first + share * apart, second, self.is_sparse)
-
-    def check(self):
-        """Self, where all are numbers.
-
-        Raises
-        ------
-        ValueError
-            Where the squares of a feature are not.
-        """
-        if not np.isfinite(self.second).all():
-            at = int(np.argmin(np.isfinite(self.second)))
-            raise ValueError(
-                f"X cannot be standardised: the squares of column {at} are too large "
-                "for float64. Divide X by a power of ten first."
-            )
-        return self
+        first, second = self.first + share * apart, self.second + share * more
+        return Statistics(weight, first, second, self.is_sparse)
 
 
-@np.errstate(all="ignore")  # too large squares are an error
+@np.errstate(all="ignore")  # of squares that are too large
 def measure(X, sample_weight):
-    """Statistics of X (n, n_features), dense or CSR; raises as `check` does."""
+    """Statistics of X (n, n_features), dense or CSR."""
     n_rows, of_block = X.shape[0], _of_sparse if issparse(X) else _of_dense
     weight = np.ones(n_rows)
     if sample_weight is not None:  # in a unit in which nothing overflows
         weight = sample_weight / sample_weight.max()
-    size = max(1, BLOCK_NUMBERS * n_rows // max(X.nnz if issparse(X) else X.size, 1))
-    found = None
-    for start in range(0, n_rows, size):
-        rows = slice(start, min(start + size, n_rows))
-        block = of_block(X, rows, weight[rows])
-        found = block if found is None else found.merge(block)
-    found.check()
+    size = max(1, BLOCK_NUMBERS * n_rows // max(X.size, 1))  # of CSR: what is stored
+    blocks = [slice(start, start + size) for start in range(0, n_rows, size)]
+    found = reduce(Statistics.merge, (of_block(X, b, weight[b]) for b in blocks))
     if not found.is_sparse:  # rounding gives a constant feature a tiny variance
         is_constant = np.sqrt(found.second) <= 1e-13 * np.abs(found.first)
-        found = found._replace(
-            first=np.where(is_constant, X[0], found.first),
-            second=np.where(is_constant, 0.0, found.second),
-        )
+        mean = np.where(is_constant, X[0], found.first)
+        variance = np.where(is_constant, 0.0, found.second)
+        found = found._replace(first=mean, second=variance)
     total = n_rows if sample_weight is None else sample_weight.sum()
     return found._replace(weight=np.full(X.shape[1], float(total)))
 
@@ -112,7 +102,7 @@ def _of_dense(X, rows, weight):
     mean = np.einsum("i,ij->j", weight, Z) / total
     Z -= mean
     variance = np.einsum("i,ij,ij->j", weight, Z, Z) / total
-    return Statistics(np.full(mean.size, total), mean, variance, False)
+    return Statistics(total, mean, variance, False)
 
 
 def _of_sparse(X, rows, weight):
@@ -122,8 +112,7 @@ def _of_sparse(X, rows, weight):
     weights, total = np.repeat(weight, np.diff(starts)), weight.sum()
     occurs = np.bincount(columns, weights * (values != 0), X.shape[1])
     squares = np.bincount(columns, weights * values**2, X.shape[1])
-    of_columns = np.full(X.shape[1], total)
-    return Statistics(of_columns, occurs / total, squares / total, True)
+    return Statistics(total, occurs / total, squares / total, True)
 
 
 def update(seen, X, sample_weight):
@@ -132,4 +121,4 @@ def update(seen, X, sample_weight):
         X = csr_array(X)
     elif issparse(X):
         X = X.toarray()
-    return seen.merge(measure(X, sample_weight)).check()
+    return seen.merge(measure(X, sample_weight))

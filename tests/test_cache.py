@@ -178,6 +178,28 @@ def test_where_nothing_can_be_stored_it_is_said_once(tmp_path):
     assert out == "<string> The compiled training could not be stored,\n"
 
 
+def test_where_warnings_are_errors_the_call_that_cannot_store_fails_whole(
+    iris, monkeypatch
+):
+    """In the first epoch, or after it, where validation data are scored."""
+    data = {"X_val": iris[0], "y_val": iris[1]}
+    mlp = plain((6,), max_iter=3, warm_start=True).fit(*iris, **data)
+    monkeypatch.setattr(_cache, "write", fails_to_write)
+    monkeypatch.setattr(_cache.MachineCode, "load_overload", lambda *args: None)
+    for kernel in ("train_rows", "predict_rows"):
+        entry = _cache.Entry(getattr(_kernels, kernel).run.py_func, **_activations.ENTRY)
+        monkeypatch.setattr(_cache.MachineCode, "has_warned", False)
+        before = vars(mlp).copy()
+        with monkeypatch.context() as patch:
+            patch.setattr(_kernels, kernel, entry)
+            with pytest.raises(UserWarning, match="could not be stored"):
+                mlp.fit(*iris, **data)
+            assert vars(mlp) == before
+            assert len(mlp.loss_curve_) == mlp.n_iter_
+            mlp.fit(*iris, **data)
+    assert mlp.n_iter_ == 9
+
+
 def test_the_warning_points_at_who_predicts_in_threads(digits, monkeypatch):
     """Where a process only predicts, and BLAS may use several threads."""
     X, y = digits
@@ -278,7 +300,7 @@ def test_what_arrives_while_a_fit_is_judged_reaches_the_caller(
     error = error("it is late")
     replace_kernel(monkeypatch, "predict_rows", interrupted)
     with pytest.raises(type(error)) as caught:
-        plain((6,), max_iter=1, learning_rate_init=1e-9).fit(*iris)
+        plain((6,), max_iter=5, learning_rate_init=1e-9).fit(*iris)
     assert caught.value is error
 
 

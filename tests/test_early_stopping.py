@@ -181,9 +181,9 @@ def test_in_a_pipeline_that_transforms_x_val(split):
 def test_bad_validation_data_are_refused(split):
     X, y, X_val, y_val = split
     for given, said in [
-        ({"X_val": X_val}, "X_val is given, but y_val is not"),
-        ({"y_val": y_val}, "y_val is given, but X_val is not"),
-        ({"sample_weight_val": y_val}, "sample_weight_val is given without"),
+        ({"X_val": X_val}, "y_val is not given"),
+        ({"y_val": y_val}, "X_val is not given"),
+        ({"sample_weight_val": y_val}, "X_val is not given"),
         ({"X_val": X_val[:, 1:], "y_val": y_val}, "val: X has 63 features"),
         ({"X_val": X_val, "y_val": y_val + 1}, r"y_val has the labels \[10\]"),
         (

@@ -12,6 +12,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skmlp import MomentumMLPClassifier, MomentumMLPClassifierCV
+
 
 @pytest.fixture
 def mlp():
@@ -38,6 +40,21 @@ def test_clone_has_the_parameters_and_nothing_fitted(mlp, iris):
     copy = clone(mlp.fit(*iris))
     assert copy.get_params() == mlp.get_params()
     assert not hasattr(copy, "coefs_")
+
+
+@pytest.mark.parametrize("base", [MomentumMLPClassifier, MomentumMLPClassifierCV])
+def test_a_subclass_with_parameters_of_its_own(base, iris):
+    class Own(base):
+        def __init__(self, max_iter=5, factor=2):
+            super().__init__(max_iter=max_iter, random_state=0)
+            self.factor = factor
+
+        def fit(self, X, y):
+            return super().fit(X * self.factor, y)
+
+    own = clone(Own(factor=3)).fit(*iris)
+    assert own.get_params() == {"max_iter": 5, "factor": 3}
+    assert own.n_iter_ == 5
 
 
 def test_bagging(mlp, iris):

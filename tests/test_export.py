@@ -117,7 +117,7 @@ def test_it_has_all_that_a_fitted_mlp_classifier_has(iris):
     assert theirs.t_ == 40 * 150
 
 
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
+@pytest.mark.filterwarnings("ignore:The network has learned little")
 def test_parameters_are_carried_over(iris):
     params = {
         "learning_rate": "invscaling",
@@ -159,6 +159,7 @@ def test_a_random_state_is_left_alone(iris):
     assert ours.random_state.get_state()[2] == before
 
 
+@pytest.mark.filterwarnings("ignore:The network has learned little")
 # Of sizes that divide 150: elsewhere the last, smaller batch is a smaller step of ours.
 @pytest.mark.parametrize("batch_size", [None, 30, 1000])
 def test_alpha_is_converted(iris, batch_size):
@@ -177,7 +178,6 @@ def test_alpha_is_converted(iris, batch_size):
     assert to_sklearn(make(batch_size="auto").fit(X, y)).batch_size == 32
 
 
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 @pytest.mark.filterwarnings("ignore:The network has learned little")
 def test_alpha_counts_the_samples_that_were_trained_on(iris):
     """Their effective number: without those held out, without those of weight zero; of

@@ -206,7 +206,8 @@ def test_statistics_come_from_what_is_trained_on(wine):
     n_rows = round(mlp._training_state["rows_seen"] / mlp.n_iter_)
     assert n_rows < 110
     assert np.abs(mlp.feature_mean_ - X.mean(axis=0)).max() > 1e-3
-    given = short().fit(X[::2], y[::2], X_val=X[1::2] * 1e6, y_val=y[1::2])
+    with pytest.warns(UserWarning, match="X_val looks unlike X"):
+        given = short().fit(X[::2], y[::2], X_val=X[1::2] * 1e6, y_val=y[1::2])
     assert_allclose(given.feature_mean_, X[::2].mean(axis=0), rtol=1e-13)
 
 
