@@ -591,11 +591,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         """Train, and become what the draft is then; returns what there is to say. An
         error leaves self as it was, an interrupt with the epochs that are complete."""
 
-        def attributes(state):
-            return lambda: vars(draft._copy_at(task, state))
+        def attributes_at(state):
+            return vars(draft._copy_at(task, state))
 
         def end_epoch(state):
-            return callbacks.end_epoch(attributes(state.latest))
+            return callbacks.end_epoch(lambda: attributes_at(state.latest))
 
         said = None
         try:
@@ -603,7 +603,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 train(task)
             else:
                 train(task, callbacks.begin_epoch, end_epoch)
-                callbacks.end(attributes(task.state))
+                callbacks.end(lambda: attributes_at(task.state))
                 said = advice(task)
             self._become(draft._attributes_at(task, task.state))
             return said
