@@ -6,7 +6,9 @@ from scipy.sparse import issparse
 from ._prediction import mean_cross_entropy
 from ._scaling import ROW_LENGTH
 
-MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
+MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # of X that are looked at
+# Epochs from which a training that learned nothing is remarked: where something about
+# it is unusual, and where nothing is.
 FEW_EPOCHS, MANY_EPOCHS = 5, 30
 FAR_OFF = 3  # standard deviations
 
@@ -36,7 +38,7 @@ def advice(task):
             "epoch: no weights are restored."
         )
     if state.n_new < FEW_EPOCHS or chance == 0 or state.data_loss < 0.5 * chance:
-        return None  # nobody expects more, or already the last epoch's mean is better
+        return None  # already the mean over the last epoch is better than chance
     some = some_rows(task.X)
     X, y = task.X[some], task.y[some]
     weight = None if task.sample_weight is None else task.sample_weight[some]

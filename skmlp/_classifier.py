@@ -350,7 +350,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             out. Zero equals leaving the row out, but for `classes_`, which keeps its
             class. What they add up to divides `alpha`.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
-            Validation data; `validation_loss_curve_` and `validation_scores_` are
+            Validation data, in the units of X; `validation_loss_curve_` and `validation_scores_` are
             then recorded, with `early_stopping` or without.
         y_val : array-like of shape (n_val,), default=None
             Class labels of the validation data.
