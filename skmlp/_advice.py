@@ -6,8 +6,10 @@ from scipy.sparse import issparse
 from ._prediction import mean_cross_entropy
 from ._scaling import ROW_LENGTH
 
-MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # that are looked at
-FEW_EPOCHS = 5
+MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # of X that are looked at
+# Epochs from which a training that learned nothing is remarked: where something about
+# it is unusual, and where nothing is.
+FEW_EPOCHS, MANY_EPOCHS = 5, 30
 FAR_OFF = 3  # standard deviations
 
 
@@ -36,17 +38,18 @@ def advice(task):
             "epoch: no weights are restored."
         )
     if state.n_new < FEW_EPOCHS or chance == 0 or state.data_loss < 0.5 * chance:
-        return None  # nobody expects more, or already the last epoch's mean is better
+        return None  # already the mean over the last epoch is better than chance
     some = some_rows(task.X)
     X, y = task.X[some], task.y[some]
     weight = None if task.sample_weight is None else task.sample_weight[some]
     network = task.network._replace(params=state.kept.params)
     loss = mean_cross_entropy(network, X, y, weight)
     found = facts(task)
-    is_wrong = is_telling(X, y) or (found and loss > 1.5 * chance)
-    if loss < 0.98 * chance or not is_wrong:
+    if not found and state.n_new >= MANY_EPOCHS:
+        found = ["Try a smaller learning_rate_init or alpha, or more epochs."]
+    is_wrong = loss >= 1.5 * chance or (loss >= 0.98 * chance and is_telling(X, y))
+    if not found or not is_wrong:
         return None
-    found = found or ["Try more epochs, or a smaller learning_rate_init or alpha."]
     return (
         f"The network has learned little: its loss is {loss:.4g}, and that of always "
         f"predicting the class frequencies {chance:.4g}. {' '.join(found)}"

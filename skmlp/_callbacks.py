@@ -24,7 +24,7 @@ class NoCallbacks:
         return self
 
     def call_on_fit_task_begin(self, **told):
-        return self
+        pass
 
     def call_on_fit_task_end(self, **told):
         return False
@@ -59,7 +59,8 @@ class FitCallbacks:
         self.fit.call_on_fit_task_end(reconstruction_attributes=attributes, **self.told)
 
     def begin_epoch(self):
-        self.epoch = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.told)
+        self.epoch = self.fit.subcontext("epoch")
+        self.epoch.call_on_fit_task_begin(**self.told)
 
     def end_epoch(self, attributes):
         return self.epoch.call_on_fit_task_end(

@@ -350,8 +350,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             out. Zero equals leaving the row out, but for `classes_`, which keeps its
             class. What they add up to divides `alpha`.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
-            Validation data; `validation_loss_curve_` and `validation_scores_` are
-            then recorded, with `early_stopping` or without.
+            Validation data, in the units of X; `validation_loss_curve_` and
+            `validation_scores_` are then recorded, with `early_stopping` or without.
         y_val : array-like of shape (n_val,), default=None
             Class labels of the validation data.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -559,7 +559,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         if state.statistics is not None:
             self.feature_mean_, self.feature_scale_ = state.statistics.mean_and_scale()
         network = Network(architecture, None, self.feature_mean_, self.feature_scale_)
-        if needs_dense_rows(data.X, network):  # a training on dense rows goes on
+        if needs_dense_rows(data.X, network):  # it began with dense rows
             data = data._replace(X=data.X.toarray())
         n_samples = data.X.shape[0]
         batch_size = batch_size_of(self.batch_size, n_samples)
@@ -591,11 +591,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         """Train, and become what the draft is then; returns what there is to say. An
         error leaves self as it was, an interrupt with the epochs that are complete."""
 
-        def attributes(state):
-            return lambda: vars(draft._copy_at(task, state))
+        def attributes_at(state):
+            return vars(draft._copy_at(task, state))
 
         def end_epoch(state):
-            return callbacks.end_epoch(attributes(state.latest))
+            return callbacks.end_epoch(lambda: attributes_at(state.latest))
 
         said = None
         try:
@@ -603,11 +603,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 train(task)
             else:
                 train(task, callbacks.begin_epoch, end_epoch)
-                callbacks.end(attributes(task.state))
+                callbacks.end(lambda: attributes_at(task.state))
                 said = advice(task)
             self._become(draft._attributes_at(task, task.state))
             return said
-        except NotFinite as error:  # scores of validation data, before the loss is
+        except NotFinite as error:  # scores may overflow before the loss does
             raise diverged(task) from error
         except KeyboardInterrupt:
             if task.state.n_new > 0:

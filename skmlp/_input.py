@@ -279,8 +279,11 @@ def check_scorer(estimator):
     """callable(estimator, X, y, sample_weight) of `scoring`, or None for "loss"."""
     if estimator.scoring == "loss":
         return None
-    scorer = check_scoring(estimator, scoring=estimator.scoring or "accuracy")
-    takes_weights = "sample_weight" in inspect.signature(scorer).parameters
+    scorer = check_scoring(estimator, scoring=estimator.scoring)
+    takes_weights = any(  # scikit-learn's scorers do
+        p.name == "sample_weight" or p.kind == p.VAR_KEYWORD
+        for p in inspect.signature(scorer).parameters.values()
+    )
 
     def score(fitted, X, y, sample_weight):
         weight = {}

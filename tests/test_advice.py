@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
 
 from skmlp import MomentumMLPClassifier
-from skmlp._advice import FEW_EPOCHS
+from skmlp._advice import FEW_EPOCHS, MANY_EPOCHS
 
 
 def said_by(mlp, X, y, **weights):
@@ -80,10 +80,11 @@ def test_a_rate_far_above_auto(iris, factor):
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
 def test_where_nothing_is_unusual_it_says_what_helps_most_often(iris, activation):
     """Units that are saturated, or off, whatever the rate."""
-    mlp = MomentumMLPClassifier(activation=activation, warm_start=True, max_iter=5)
+    mlp = MomentumMLPClassifier(activation=activation, warm_start=True, max_iter=30)
     mlp.fit(*iris).intercepts_[0][...] = -1e6
     said = said_by(mlp, *iris)
-    assert said.endswith("Try more epochs, or a smaller learning_rate_init or alpha.")
+    assert said.endswith("Try a smaller learning_rate_init or alpha, or more epochs.")
+    assert said_by(mlp.set_params(max_iter=MANY_EPOCHS - 1), *iris) == ""
 
 
 def test_features_of_another_scale_where_they_are_not_standardised(iris):

@@ -218,7 +218,6 @@ def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, params):
     assert len(given) == 4
 
 
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 def test_what_a_scorer_gets_counts_anew(iris):
     """Its best weights are those of an epoch that it has not got."""
     X, y = iris

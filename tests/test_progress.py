@@ -149,7 +149,6 @@ def test_what_callbacks_get_can_be_stored_and_says_how_far_it_came(iris):
 
 
 @needs_callbacks
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 def test_with_early_stopping_callbacks_get_each_epochs_weights_and_in_the_end_the_best(
     iris,
 ):

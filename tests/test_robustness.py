@@ -100,7 +100,6 @@ def continued(mlp):
     return copy.deepcopy(mlp).set_params(warm_start=True).fit(X, Y).loss_curve_
 
 
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_edits_of_the_weights_count(early_stopping):
     mlp = plain(

@@ -20,6 +20,7 @@ def assert_same_network(a, b, rtol=1e-9):
         assert_allclose(one, other, rtol=rtol, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:The network has learned little")
 @settings(max_examples=25, deadline=None)
 @given(
     data=st.data(),
