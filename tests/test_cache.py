@@ -187,7 +187,9 @@ def test_where_warnings_are_errors_the_call_that_cannot_store_fails_whole(
     monkeypatch.setattr(_cache, "write", fails_to_write)
     monkeypatch.setattr(_cache.MachineCode, "load_overload", lambda *args: None)
     for kernel in ("train_rows", "predict_rows"):
-        entry = _cache.Entry(getattr(_kernels, kernel).run.py_func, **_activations.ENTRY)
+        entry = _cache.Entry(
+            getattr(_kernels, kernel).run.py_func, **_activations.ENTRY
+        )
         monkeypatch.setattr(_cache.MachineCode, "has_warned", False)
         before = vars(mlp).copy()
         with monkeypatch.context() as patch:
