@@ -482,12 +482,12 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             return data, None
         scorer, score = check_scorer(self), None
         if scorer is not None:
-            y = self.classes_[held_out.y]
+            X_val, y = held_out.X[:], self.classes_[held_out.y]
 
             def score(task, state):
                 fitted = self._copy_at(task, state.latest)
                 vars(fitted).pop("feature_names_in_", None)  # X is an array by now
-                return scorer(fitted, held_out.X, y, held_out.weight)
+                return scorer(fitted, X_val, y, held_out.weight)
 
         record = held_out is not data
         return data, Validation(held_out.X, held_out.y, held_out.weight, score, record)

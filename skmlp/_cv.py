@@ -402,7 +402,7 @@ def score_fold(mlp, data, labels, train, test, part, name):
         if scorer is None:
             score = -mean_cross_entropy(mlp._network, rows.X, rows.y, rows.weight)
         else:
-            score = scorer(mlp, rows.X, labels[test], rows.sample_weight)
+            score = scorer(mlp, rows.X[:], labels[test], rows.sample_weight)
     except Exception as error:
         error.add_note(f"({name}, in the search for alpha.)")
         raise

@@ -30,11 +30,12 @@ class Buffers:
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
         self.data = as_data(X, network)
         if not is_sparse and self.data.mean.size and X.size <= FEW_NUMBERS:
-            Z = X - self.data.mean  # in float64, as in standardise of _kernels.py
+            Z = X[:] - self.data.mean  # in float64, as in standardise of _kernels.py
             Z *= self.data.inverse_scale
             Z = Z.astype(X.dtype, copy=False)
             self.data = as_data(Z, network._replace(scale=None))
-        gather = not is_sparse and (task.is_shuffled or self.data.mean.size > 0)
+        needs_rows = task.is_shuffled or self.data.mean.size or self.data.rows.size
+        gather = bool(needs_rows) and not is_sparse
         row_flops = 3 * architecture.row_flops(X)
         n_groups = groups_of(task.batch_size, row_flops)
         self.group_size = math.ceil(task.batch_size / n_groups)

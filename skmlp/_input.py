@@ -14,9 +14,11 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ._rows import rows_of
+
 
 class Data(NamedTuple):
-    X: Any  # (n, n_features), C order or CSR
+    X: Any  # (n, n_features), C order or CSR, or Rows of such
     y: np.ndarray  # (n,) class indices
     sample_weight: np.ndarray | None  # (n,) float64, how often rows count; None for 1
     class_weight: np.ndarray | None = None  # (K,) how much classes matter; None for 1
@@ -55,7 +57,8 @@ class Data(NamedTuple):
 
     def rows(self, chosen):
         weight = None if self.sample_weight is None else self.sample_weight[chosen]
-        return Data(self.X[chosen], self.y[chosen], weight, self.class_weight)
+        X = rows_of(self.X, chosen)
+        return Data(X, self.y[chosen], weight, self.class_weight)
 
 
 # NumPy's warnings are silenced in checks: what overflows is found by them.

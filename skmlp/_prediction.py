@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 
 from . import _kernels as kernels
 from ._network import Architecture, read_only
+from ._rows import Rows
 from ._team import Team
 from ._threads import blas_limit, call
 
@@ -34,8 +35,8 @@ class NotFinite(ValueError):
     """Scores are too large for their precision, or not numbers."""
 
 
-def as_data(X, network, rows=NO_ROWS):
-    """X (n, n_features), dense or CSR, as compiled code takes it; or rows of it.
+def as_data(X, network):
+    """X (n, n_features), dense, CSR or Rows, as compiled code takes it.
 
     Raises
     ------
@@ -53,6 +54,7 @@ def as_data(X, network, rows=NO_ROWS):
             f"X, feature_mean_ and feature_scale_ have {sorted(found)} features, but "
             f"expected {width}, those of the network."
         )
+    rows, X = (read_only(X.indices), X.X) if isinstance(X, Rows) else (NO_ROWS, X)
     if isinstance(X, np.ndarray):
         return kernels.Data(read_only(X), None, rows, NO_ROWS, *features)
     arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
@@ -69,7 +71,7 @@ def map_blocks(function, values, X, network):
     """[function(rows, values)] of each block: rows a slice, those of `values`
     (B, n_classes), which are "scores", "probabilities" or "log_probabilities".
 
-    X : (n, n_features), dense or CSR, in the precision of network.params.
+    X : (n, n_features), dense, CSR or Rows, in the precision of network.params.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def map_blocks(function, values, X, network):
     if not dense_blocks:
         data = as_data(X, network)
     is_sparse = issparse(X) and not dense_blocks
-    gather = network.scale is not None and not is_sparse
+    gather = not is_sparse and (network.scale is not None or isinstance(X, Rows))
     numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
     block = max(BLOCK_NUMBERS // numbers, 64)
     micro_batch = architecture.micro_batch(min(block, n_rows), is_sparse)

@@ -62,3 +62,13 @@ def test_prediction_of_many_rows_needs_little_more_than_its_result(rng):
     X, y = rng.normal(size=(100_000, 20)), np.arange(100_000) % 10
     mlp = plain((48, 32), max_iter=1).fit(X[:1000], y[:1000])
     assert peak_of(lambda: mlp.predict_proba(X)) < 8 + 12
+
+
+@pytest.mark.parametrize("how", ["early stopping", "weights of 0"])
+def test_rows_that_are_chosen_are_not_copied(how):
+    X = np.random.default_rng(0).standard_normal((100_000, 100))
+    y, weight = (X[:, 0] > 0).astype(int), None
+    mlp = plain((10,), max_iter=1, early_stopping=how == "early stopping")
+    if not mlp.early_stopping:
+        weight = np.arange(len(y)) % 2
+    assert peak_of(lambda: mlp.fit(X, y, weight)) < 20  # X has 80 MB
