@@ -34,12 +34,13 @@ class Buffers:
             Z *= self.data.inverse_scale
             Z = Z.astype(X.dtype, copy=False)
             self.data = as_data(Z, network._replace(scale=None))
-        needs_rows = task.is_shuffled or self.data.mean.size or self.data.rows.size
+        self.rows = self.data.rows  # of X, in their own order
+        needs_rows = task.is_shuffled or self.data.mean.size or self.rows.size
         gather = bool(needs_rows) and not is_sparse
         row_flops = 3 * architecture.row_flops(X)
         n_groups = groups_of(task.batch_size, row_flops)
         self.group_size = math.ceil(task.batch_size / n_groups)
-        self.micro_batch = architecture.micro_batch(self.group_size, is_sparse)
+        self.micro_batch = architecture.micro_batch(self.group_size)
         self.params = kernels.Params(
             task.state.params.copy(),
             task.state.velocity.copy(),
@@ -62,7 +63,8 @@ class Buffers:
             # Seeded anew in each epoch, which is far quicker than making another.
             self.generator.seed(seed % 2**32)
             order = read_only(self.generator.permutation(self.n_rows))
-            self.data = self.data._replace(order=order)
+            rows = order if self.rows.size == 0 else read_only(self.rows[order])
+            self.data = self.data._replace(order=order, rows=rows)
 
 
 def groups_of(batch_size, row_flops):

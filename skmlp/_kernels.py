@@ -22,8 +22,8 @@ class Data(NamedTuple):
 
     X: Any  # (N, n_features)
     csr: Any  # (values, columns, starts)
-    rows: np.ndarray  # of X, that are the samples; empty for all of them
-    order: np.ndarray  # of the samples in an epoch; empty for their own
+    order: np.ndarray  # of an epoch's samples; empty for their own
+    rows: np.ndarray  # of X, that these are; empty where nothing is left out or moved
     mean: np.ndarray  # (n_features,) float64; empty to leave the features as they are
     inverse_scale: np.ndarray  # (n_features,) float64; empty likewise
 
@@ -111,24 +111,21 @@ def cross_entropy(S, dS, y, w, top, norm):
 
 @kernel
 def take_rows(X, data, start, B, workspace):
-    """Samples start : start + B in their order, standardised, (B, n_features); of CSR
-    data their indices alone, and no columns."""
-    order, mean, indices = data.order, data.mean, workspace.indices
-    for j in range(B):
-        sample = order[start + j] if order.size else start + j
-        indices[j] = data.rows[sample] if data.rows.size else sample
+    """Samples start : start + B of an epoch, standardised, (B, n_features); of CSR data
+    no columns."""
     if X is None:
         return view(workspace.rows, 0, (B, 0))
-    n_features = X.shape[1]
-    if order.size == 0 and data.rows.size == 0 and mean.size == 0:
+    n_features, mean = X.shape[1], data.mean
+    if data.rows.size == 0 and mean.size == 0:
         return view(X, start * n_features, (B, n_features))
     rows = view(workspace.rows, 0, (B, n_features))
     for j in range(B):
+        row = data.rows[start + j] if data.rows.size else start + j
         if mean.size == 0:
             for i in range(n_features):
-                rows[j, i] = X[indices[j], i]
+                rows[j, i] = X[row, i]
         else:
-            standardise(X, indices[j], mean, data.inverse_scale, rows, j)
+            standardise(X, row, mean, data.inverse_scale, rows, j)
     return rows
 
 
@@ -147,24 +144,25 @@ def take_targets(y, sample_weight, order, start, B, scale, workspace):
 
 
 @kernel
-def multiply(rows, csr, indices, inverse_scale, W, Z):
+def multiply(rows, csr, data, start, W, Z):
     """Z (B, n_out) <- rows W"""
     if csr is None:
         multiply_add(rows, W, 0, Z)
         return
     values, columns, starts = csr
     Z[:] = 0
-    for j in range(indices.size):
-        for at in range(starts[indices[j]], starts[indices[j] + 1]):
+    for j in range(Z.shape[0]):
+        row = data.rows[start + j] if data.rows.size else start + j
+        for at in range(starts[row], starts[row + 1]):
             x, column = values[at], columns[at]
-            if inverse_scale.size:
-                x = values.dtype.type(x * inverse_scale[column])
+            if data.inverse_scale.size:
+                x = values.dtype.type(x * data.inverse_scale[column])
             for i in range(Z.shape[1]):
                 Z[j, i] += x * W[column, i]
 
 
 @kernel
-def multiply_transposed(rows, csr, indices, inverse_scale, dZ, is_first, dW):
+def multiply_transposed(rows, csr, data, start, dZ, is_first, dW):
     """dW (n_in, n_out) <- rows^T dZ, added to dW unless first"""
     if csr is None:
         multiply_add(rows.T, dZ, 0 if is_first else 1, dW)
@@ -172,11 +170,12 @@ def multiply_transposed(rows, csr, indices, inverse_scale, dZ, is_first, dW):
     values, columns, starts = csr
     if is_first:
         dW[:] = 0
-    for j in range(indices.size):
-        for at in range(starts[indices[j]], starts[indices[j] + 1]):
+    for j in range(dZ.shape[0]):
+        row = data.rows[start + j] if data.rows.size else start + j
+        for at in range(starts[row], starts[row + 1]):
             x, column = values[at], columns[at]
-            if inverse_scale.size:
-                x = values.dtype.type(x * inverse_scale[column])
+            if data.inverse_scale.size:
+                x = values.dtype.type(x * data.inverse_scale[column])
             for i in range(dZ.shape[1]):
                 dW[column, i] += x * dZ[j, i]
 
@@ -206,14 +205,14 @@ def units_of(Y, layout, layer, B):
 
 
 @kernel
-def forward(rows, csr, indices, inverse_scale, P, layout, workspace):
+def forward(rows, csr, data, start, P, layout, workspace):
     """All layers' activations, into workspace.Y: Y = f(A W + b), A the layer's input.
     Returns the last ones, the scores (B, K)."""
     B = rows.shape[0]
     for layer in range(layout.codes.size):
         W, Z = coef_of(P, layout, layer), units_of(workspace.Y, layout, layer, B)
         if layer == 0:
-            multiply(rows, csr, indices, inverse_scale, W, Z)
+            multiply(rows, csr, data, start, W, Z)
         else:
             multiply_add(units_of(workspace.Y, layout, layer - 1, B), W, 0, Z)
         activate(layout.codes[layer], Z, intercept_of(P, layout, layer))
@@ -221,7 +220,7 @@ def forward(rows, csr, indices, inverse_scale, P, layout, workspace):
 
 
 @kernel
-def backward(rows, csr, indices, inverse_scale, P, is_first, G, layout, workspace):
+def backward(rows, csr, data, start, P, is_first, G, layout, workspace):
     """The gradient, added to G unless first, from the last layer's dY in workspace.dY.
 
     dZ = f'(Z) dY; dW = A^T dZ; db = dZ; and dA = dZ W^T is the layer before's dY. Over
@@ -235,7 +234,7 @@ def backward(rows, csr, indices, inverse_scale, P, is_first, G, layout, workspac
         differentiate(layout.codes[layer], Y, dY)
         add_rows(dY, is_first, intercept_of(G, layout, layer))
         if layer == 0:
-            multiply_transposed(rows, csr, indices, inverse_scale, dY, is_first, dW)
+            multiply_transposed(rows, csr, data, start, dY, is_first, dW)
         else:
             A = units_of(workspace.Y, layout, layer - 1, B)
             multiply_add(A.T, dY, 0 if is_first else 1, dW)
@@ -384,18 +383,15 @@ def train_rows(
         done = start - first - group * step.group_size
         B = min(step.micro_batch, step.group_size - done, last - start)
         rows = take_rows(data.X, data, start, B, workspace)
-        indices = workspace.indices[:B]
         take_targets(y, sample_weight, data.order, start, B, scale, workspace)
-        S = forward(
-            rows, data.csr, indices, data.inverse_scale, params.P, layout, workspace
-        )
+        S = forward(rows, data.csr, data, start, params.P, layout, workspace)
         dS = units_of(workspace.dY, layout, layout.codes.size - 1, B)  # (B, K)
         loss = cross_entropy(
             S, dS, workspace.y, workspace.w, workspace.top, workspace.norm
         )
         params.losses[group] = loss if done == 0 else params.losses[group] + loss
         backward(
-            rows, data.csr, indices, data.inverse_scale, params.P, done == 0,
+            rows, data.csr, data, start, params.P, done == 0,
             view(params.G, group * n_params, (n_params,)), layout, workspace,
         )  # fmt: skip
         start += B
@@ -412,9 +408,9 @@ def predict_rows(data, start, layout, P, workspace, kind, out):
     done, finite = 0, True
     while done < out.shape[0]:
         B = min(workspace.y.size, out.shape[0] - done)
-        rows = take_rows(data.X, data, start + done, B, workspace)
-        indices = workspace.indices[:B]
-        S = forward(rows, data.csr, indices, data.inverse_scale, P, layout, workspace)
+        at = start + done
+        rows = take_rows(data.X, data, at, B, workspace)
+        S = forward(rows, data.csr, data, at, P, layout, workspace)
         finite &= scores_to(S, kind, workspace, out[done : done + B])
         done += B
     return finite

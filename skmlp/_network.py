@@ -12,7 +12,10 @@ from scipy.sparse import issparse
 ACTIVATIONS = ("logistic", "tanh", "relu", "identity")
 
 
-MICRO_BATCH_NUMBERS, LEAST_ROWS, ROWS_OF_LARGE_NETWORKS = 2**14, 64, 256
+LEAST_ROWS, MOST_ROWS = 64, 256  # of a micro-batch
+SMALL_PRODUCT = (
+    10**6
+)  # multiplications that OpenBLAS does without a copy of its factors
 
 
 class Layout(NamedTuple):
@@ -28,7 +31,6 @@ class Workspace(NamedTuple):
 
     Y: np.ndarray  # all layers' activations
     dY: np.ndarray  # their gradients
-    indices: np.ndarray  # of rows of X
     y: np.ndarray  # class indices
     w: np.ndarray  # sample weights
     top: np.ndarray  # largest score of each row
@@ -122,20 +124,20 @@ class Architecture:
             coef[...] = generator.uniform(-limit, limit, coef.shape)
         return params
 
-    def micro_batch(self, n_rows, is_sparse):
-        """How many of n_rows pass through at a time: with their activations they stay
-        in the cache next to the processor, but there are enough of them to make a pass
-        over the weights, or over the gradient, worth it. All are of nearly one size."""
-        numbers = 2 * self.n_units + (0 if is_sparse else self.layer_sizes[0])
-        least = min(max(self.n_params // 2**10, LEAST_ROWS), ROWS_OF_LARGE_NETWORKS)
-        most = max(MICRO_BATCH_NUMBERS // numbers, least)
+    def micro_batch(self, n_rows):
+        """How many of n_rows pass through at a time: as many as let BLAS multiply
+        without a copy, but enough to make a pass over the weights, or over the
+        gradient, worth it; and all of nearly one size."""
+        least = min(max(self.n_params // 2**10, LEAST_ROWS), MOST_ROWS)
+        largest = max(n_in * n_out for n_in, n_out in pairwise(self.layer_sizes))
+        most = min(max(SMALL_PRODUCT // largest, least), MOST_ROWS)
         return math.ceil(n_rows / math.ceil(n_rows / most))
 
     def make_workspace(self, n_rows, dtype, *, gather):
         """A Workspace for n_rows at a time; `gather` where rows of X are copied."""
         return Workspace(
             *(np.empty(self.n_units * n_rows, dtype) for _ in range(2)),
-            *(np.empty(n_rows, np.int64) for _ in range(2)),
+            np.empty(n_rows, np.int64),
             *(np.empty(n_rows, dtype) for _ in range(3)),
             np.empty((n_rows, self.layer_sizes[0] if gather else 0), dtype),
         )

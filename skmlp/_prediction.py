@@ -56,10 +56,10 @@ def as_data(X, network):
         )
     rows, X = (read_only(X.indices), X.X) if isinstance(X, Rows) else (NO_ROWS, X)
     if isinstance(X, np.ndarray):
-        return kernels.Data(read_only(X), None, rows, NO_ROWS, *features)
+        return kernels.Data(read_only(X), None, NO_ROWS, rows, *features)
     arrays = (X.data, X.dtype), (X.indices, np.int32), (X.indptr, np.int64)
     csr = tuple(read_only(np.ascontiguousarray(*array)) for array in arrays)
-    return kernels.Data(None, csr, rows, NO_ROWS, *features)
+    return kernels.Data(None, csr, NO_ROWS, rows, *features)
 
 
 def needs_dense_rows(X, network):
@@ -87,7 +87,7 @@ def map_blocks(function, values, X, network):
     gather = not is_sparse and (network.scale is not None or isinstance(X, Rows))
     numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
     block = max(BLOCK_NUMBERS // numbers, 64)
-    micro_batch = architecture.micro_batch(min(block, n_rows), is_sparse)
+    micro_batch = architecture.micro_batch(max(min(block, n_rows), 1))
     code = getattr(kernels, values.upper())
     kind = X.dtype, is_sparse
 
@@ -113,6 +113,8 @@ def map_blocks(function, values, X, network):
         return function(rows, args[-1])
 
     starts = range(0, n_rows, block)
+    if len(starts) == 1:
+        return [call(of_block, 0)]
     n_threads = min(len(starts), int(n_rows * architecture.row_flops(X) / THREAD_FLOPS))
     n_threads = min(n_threads, blas_limit()) if n_threads > 1 else 1
     if n_threads > 1:  # a warning points at the caller's thread
