@@ -26,16 +26,24 @@ class LossCurveDisplay:
         restored, or None.
     names : list of (str or None), default=None
         For each fit what its labels in the legend begin with, or None.
+    validation_scores : list of (sequence of float or None), default=None
+        For each fit the score of the validation data after each epoch, or None.
+    score_name : str, default="score"
+        What the scores are called.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
         The curves: for each fit the training loss and, where there is one, the
-        validation loss, dashed in the same colour.
+        validation loss, dashed; a fit that has a name has one colour.
+    score_lines_ : list of matplotlib Line2D
+        The scores, where they are drawn.
     best_iter_lines_ : list of matplotlib Line2D
         The vertical lines at the restored epochs.
     ax_ : matplotlib Axes
         The axes drawn on.
+    score_ax_ : matplotlib Axes or None
+        The axes of the scores, on the right, where they are drawn.
     figure_ : matplotlib Figure
         The figure that `ax_` belongs to.
 
@@ -56,15 +64,24 @@ class LossCurveDisplay:
     """
 
     def __init__(
-        self, *, loss_curves, validation_loss_curves=None, best_iters=None, names=None
+        self,
+        *,
+        loss_curves,
+        validation_loss_curves=None,
+        best_iters=None,
+        names=None,
+        validation_scores=None,
+        score_name="score",
     ):
         self.loss_curves = loss_curves
         self.validation_loss_curves = validation_loss_curves
         self.best_iters = best_iters
         self.names = names
+        self.validation_scores = validation_scores
+        self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, name=None, log_scale=False):
+    def from_estimator(cls, estimator, *, name=None, **how):
         """Draw the loss curves of one fitted estimator.
 
         Call it again with `ax` to draw another estimator's beside them.
@@ -75,12 +92,10 @@ class LossCurveDisplay:
             Fitted; of a search its `best_estimator_` is drawn. Any other estimator
             with a `loss_curve_` will do, such as
             :class:`~sklearn.neural_network.MLPClassifier`.
-        ax : matplotlib Axes, default=None
-            The axes to draw on. None makes a new figure.
         name : str, default=None
             What the labels in the legend begin with.
-        log_scale : bool, default=False
-            Whether the loss is on a logarithmic scale.
+        **how : dict
+            Parameters of :meth:`plot`: ax, log_scale, scores and line_kw.
 
         Returns
         -------
@@ -96,12 +111,10 @@ class LossCurveDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        return cls.from_estimators(
-            [estimator], names=[name], ax=ax, log_scale=log_scale
-        )
+        return cls.from_estimators([estimator], names=[name], **how)
 
     @classmethod
-    def from_estimators(cls, estimators, *, names, ax=None, log_scale=False):
+    def from_estimators(cls, estimators, *, names, **how):
         """Draw the loss curves of several fitted estimators, to compare them.
 
         Parameters
@@ -110,10 +123,8 @@ class LossCurveDisplay:
             Fitted, as in :meth:`from_estimator`.
         names : list of str
             For each estimator what its labels in the legend begin with.
-        ax : matplotlib Axes, default=None
-            The axes to draw on. None makes a new figure.
-        log_scale : bool, default=False
-            Whether the loss is on a logarithmic scale.
+        **how : dict
+            Parameters of :meth:`plot`: ax, log_scale, scores and line_kw.
 
         Returns
         -------
@@ -145,10 +156,14 @@ class LossCurveDisplay:
             ],
             best_iters=[getattr(mlp, "best_iter_", None) for mlp in fitted],
             names=names,
+            validation_scores=[
+                copy(getattr(mlp, "validation_scores_", None)) for mlp in fitted
+            ],
+            score_name=score_name_of(fitted),
         )
-        return display.plot(ax=ax, log_scale=log_scale)
+        return display.plot(**how)
 
-    def plot(self, ax=None, *, log_scale=False):
+    def plot(self, ax=None, *, log_scale=False, scores=False, line_kw=None):
         """Draw the loss curves.
 
         Parameters
@@ -156,12 +171,20 @@ class LossCurveDisplay:
         ax : matplotlib Axes, default=None
             The axes to draw on. None makes a new figure.
         log_scale : bool, default=False
-            Whether the loss is on a logarithmic scale.
+            Whether the loss is on a logarithmic scale. Otherwise the axis ends where
+            the first epochs, whose losses are often many times as high, would leave
+            no room for the rest.
+        scores : bool, default=False
+            Whether to draw the scores of the validation data, too, on an axis to the
+            right.
+        line_kw : dict, default=None
+            Keywords for all curves, as matplotlib's ``plot`` takes them.
 
         Returns
         -------
         self : LossCurveDisplay
-            With `lines_`, `best_iter_lines_`, `ax_` and `figure_`.
+            With `lines_`, `score_lines_`, `best_iter_lines_`, `ax_`, `score_ax_` and
+            `figure_`.
 
         Raises
         ------
@@ -173,37 +196,66 @@ class LossCurveDisplay:
         from matplotlib.ticker import MaxNLocator
 
         if ax is None:
-            _, ax = plt.subplots()
+            _, ax = plt.subplots(layout="constrained")
+        self.score_ax_ = ax.twinx() if scores else None
         absent = [None] * len(self.loss_curves)
         fits = zip(
             self.loss_curves,
             self.validation_loss_curves or absent,
+            self.validation_scores or absent,
             self.best_iters or absent,
             self.names or absent,
             strict=True,
         )
-        self.lines_, self.best_iter_lines_ = [], []
-        for losses, validation_losses, best_iter, name in fits:
-            prefix = "" if name is None else f"{name}: "
-            line = draw(ax, losses, label=f"{prefix}training")
-            self.lines_.append(line)
-            color = line.get_color()
+        self.lines_, self.score_lines_, self.best_iter_lines_ = [], [], []
+        for losses, validation_losses, fit_scores, best_iter, name in fits:
+            style, prefix = dict(line_kw or {}), "" if name is None else f"{name}: "
+            self.lines_.append(draw(ax, losses, label=f"{prefix}training", **style))
+            if name is not None:  # one of several: a colour for each
+                style["color"] = self.lines_[-1].get_color()
             if validation_losses is not None:
-                style = {"color": color, "linestyle": "--"}
+                style = {"linestyle": "--", **style}
                 label = f"{prefix}validation"
                 self.lines_.append(draw(ax, validation_losses, label=label, **style))
             if best_iter is not None:
+                color = self.lines_[-1].get_color()
                 label = f"{prefix}restored epoch {best_iter}"
-                self.best_iter_lines_.append(
-                    ax.axvline(best_iter, color=color, linestyle=":", label=label)
-                )
+                line = ax.axvline(best_iter, color=color, linestyle=":", label=label)
+                self.best_iter_lines_.append(line)
+            if scores and fit_scores is not None:
+                style = {"color": "C2", **style, "linestyle": "-."}
+                label = f"{prefix}{self.score_name}"
+                line = draw(self.score_ax_, fit_scores, label=label, **style)
+                self.score_lines_.append(line)
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if max(map(len, self.loss_curves)) > 1:
+            ax.set_xlim(left=1)
         if log_scale:
             ax.set_yscale("log")
-        ax.legend()
+        else:
+            show_later_epochs(ax)
+        if scores:
+            self.score_ax_.set_ylabel(self.score_name)
+        ax.legend(handles=[*ax.get_lines(), *self.score_lines_])
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def show_later_epochs(ax):
+    """End the axis of losses at three times the highest of the later nine tenths."""
+    curves = [line.get_ydata() for line in ax.get_lines() if len(line.get_xdata()) > 2]
+    later = [np.nanmax(y[len(y) // 10 :]) for y in map(np.asarray, curves)]
+    top = 3 * max(later, default=np.inf)
+    if ax.get_ylim()[1] > top:
+        ax.set_ylim(top=top)
+
+
+def score_name_of(fitted):
+    """What the scores of fitted networks are, where it is the same and has a name."""
+    names = {getattr(mlp, "scoring", None) or "accuracy" for mlp in fitted}
+    name = names.pop()
+    return name if isinstance(name, str) and not names else "score"
 
 
 def fitted_network(estimator):

@@ -57,9 +57,7 @@ def test_validation_curve_and_restored_epoch(iris):
     assert_array_equal(validation.get_xdata(), training.get_xdata())
     assert_array_equal(validation.get_ydata(), mlp.validation_loss_curve_)
     assert_array_equal(restored.get_xdata(), [mlp.best_iter_] * 2)
-    assert {line.get_color() for line in (validation, restored)} == {
-        training.get_color()
-    }
+    assert restored.get_color() == validation.get_color() != training.get_color()
     assert display.ax_.get_yscale() == "log"
     assert legend(display) == [
         "training",
@@ -102,6 +100,28 @@ def test_several_fits_on_one_axis(iris, together):
     assert legend(display) == [line.get_label() for line in lines] == expected
     assert len(lines[2].get_xdata()) == 50
     assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+
+
+def test_the_first_epochs_do_not_hide_the_rest():
+    losses = [90.0, 30.0, *np.linspace(2, 1, 28)]
+    display = LossCurveDisplay(loss_curves=[losses]).plot()
+    assert display.ax_.get_ylim()[1] == pytest.approx(3 * losses[3])
+    assert display.ax_.get_xlim()[0] == 1
+    display.plot(log_scale=True)
+    assert display.ax_.get_ylim()[1] > 90
+
+
+def test_scores_and_keywords_of_lines(iris):
+    X, y = iris
+    mlp = make(scoring="balanced_accuracy").fit(X, y, X_val=X, y_val=y)
+    display = LossCurveDisplay.from_estimator(mlp)
+    assert display.score_ax_ is None
+    display.plot(scores=True, line_kw={"linewidth": 3})
+    (line,) = display.score_lines_
+    assert_array_equal(line.get_ydata(), mlp.validation_scores_)
+    assert display.score_ax_.get_ylabel() == "balanced_accuracy"
+    assert legend(display) == ["training", "validation", "balanced_accuracy"]
+    assert {x.get_linewidth() for x in [line, *display.lines_]} == {3}
 
 
 def test_plot_can_be_called_again(iris):
