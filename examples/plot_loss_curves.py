@@ -56,11 +56,11 @@ for alpha, mlp in zip(alphas, fits, strict=True):
 # The pictures. Each call draws on the axes it is given, or on new ones.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-LossCurveDisplay.from_estimator(early, ax=left, log_scale=True)
-left.set_title("early stopping")
+LossCurveDisplay.from_estimator(early, ax=left)
+left.set_title("Early stopping")
 LossCurveDisplay.from_estimators(
-    fits, names=[f"alpha={alpha}" for alpha in alphas], ax=right, log_scale=True
+    fits, names=[f"alpha={alpha}" for alpha in alphas], ax=right
 )
-right.set_title("two penalties")
+right.set_title("Two penalties")
 figure.savefig("loss_curves.png", dpi=100)
 print(f"Saved {Path('loss_curves.png').resolve()}.")

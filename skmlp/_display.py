@@ -244,11 +244,12 @@ class LossCurveDisplay:
 
 def show_later_epochs(ax):
     """End the axis of losses at three times the highest of the later nine tenths."""
-    curves = [line.get_ydata() for line in ax.get_lines() if len(line.get_xdata()) > 2]
-    later = [np.nanmax(y[len(y) // 10 :]) for y in map(np.asarray, curves)]
-    top = 3 * max(later, default=np.inf)
+    lines = [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
+    curves = [np.asarray(line.get_ydata()) for line in lines]
+    top = 3 * max((np.nanmax(y[len(y) // 10 :]) for y in curves), default=np.inf)
     if ax.get_ylim()[1] > top:
-        ax.set_ylim(top=top)
+        lowest = min(map(np.nanmin, curves))
+        ax.set_ylim(lowest - 0.05 * (top - lowest), top)
 
 
 def score_name_of(fitted):
