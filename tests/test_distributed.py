@@ -8,13 +8,14 @@ from itertools import chain
 import joblib
 import numpy as np
 import pytest
+from helpers import assert_same_network
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmlp import MomentumMLPClassifier
+from skmlp import MomentumMLPClassifier, MomentumMLPClassifierCV
 
 pytest.importorskip("distributed")
 import dask.array as da
@@ -69,6 +70,18 @@ def test_a_search_on_the_cluster_equals_the_local_one(client, data):
     with joblib.parallel_config(backend="dask"):
         remote = clone(search).fit(*data)
     assert_same_search(local, remote)
+
+
+def test_alpha_is_chosen_on_the_cluster_as_it_is_locally(client, data):
+    X, y = data
+    local, remote = (
+        MomentumMLPClassifierCV((5,), max_iter=10, random_state=0) for _ in range(2)
+    )
+    local.fit(X, y)
+    with joblib.parallel_config(backend="dask"):
+        remote.fit(X, y)
+    assert (local.scores_ == remote.scores_).all()
+    assert_same_network(local, remote)
 
 
 def test_a_killed_worker_does_not_change_the_result(client, data):
