@@ -14,6 +14,7 @@ from ._threads import blas_limit, call
 # Rows of each of two groups of a batch, which go to threads, and of each of more; and
 # the operations of each. Fewer would not pay.
 ROWS_OF_TWO, ROWS_OF_MORE, GROUP_FLOPS, MOST_GROUPS = 48, 128, 1e7, 8
+MOST_NUMBERS = 2**22  # of more than two gradients
 FEW_NUMBERS = 2**22  # of X: so small a matrix is standardised once, not row by row
 # Operations of a compiled call, a tenth of a second: Ctrl-C waits for its end.
 CALL_FLOPS = 1e9
@@ -38,7 +39,7 @@ class Buffers:
         needs_rows = task.is_shuffled or self.data.mean.size or self.rows.size
         gather = bool(needs_rows) and not is_sparse
         row_flops = 3 * architecture.row_flops(X)
-        n_groups = groups_of(task.batch_size, row_flops)
+        n_groups = groups_of(task.batch_size, row_flops, architecture.n_params)
         self.group_size = math.ceil(task.batch_size / n_groups)
         self.micro_batch = architecture.micro_batch(self.group_size)
         self.params = kernels.Params(
@@ -67,12 +68,13 @@ class Buffers:
             self.data = self.data._replace(order=order, rows=rows)
 
 
-def groups_of(batch_size, row_flops):
+def groups_of(batch_size, row_flops, n_params):
     """How many groups of a batch's rows have gradients of their own, which threads may
     share. It depends on no thread, and so does the order in which gradients add up."""
     by_rows = max(min(batch_size // ROWS_OF_TWO, 2), batch_size // ROWS_OF_MORE)
     by_flops = int(batch_size * row_flops / GROUP_FLOPS)
-    return min(max(min(by_rows, by_flops), 1), MOST_GROUPS)
+    by_memory = max(MOST_NUMBERS // n_params, 2)
+    return max(min(by_rows, by_flops, by_memory, MOST_GROUPS), 1)
 
 
 def run_epoch(task, buffers, team):
