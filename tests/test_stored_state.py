@@ -31,9 +31,12 @@ CALLS = [
     lambda m, X: m.partial_fit(X, y), lambda m, X: m.fit(X, y, X_val=X, y_val=y),
 ]
 
-def run(call, mlp, rows):
+def run(call, mlp, rows, must_fail=False):
     try:
         call(mlp, rows)
+        assert not must_fail, "a network of another size was taken"
+    except AssertionError:
+        raise
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         assert not where.filename.endswith("_cache.py"), "an index in compiled code"
@@ -44,16 +47,18 @@ def run(call, mlp, rows):
     st.sampled_from(CALLS), st.integers(0, 2),
 )
 def stored_fields(is_sparse, name, edit, call, at):
-    mlp = copy.deepcopy(fitted[is_sparse])
+    mlp, must_fail = copy.deepcopy(fitted[is_sparse]), False
     place = mlp._training_state if name in STATE else vars(mlp)
     try:
         if name in ("coefs_", "intercepts_"):
-            place[name][at] = edit(place[name][at])
+            before = place[name][at]
+            place[name][at] = edit(before)
+            must_fail = np.shape(place[name][at]) != before.shape
         else:
             place[name] = edit(place[name])
     except (IndexError, TypeError, ValueError):
         return  # nothing can be changed so
-    run(call, mlp, X if is_sparse else X.toarray())
+    run(call, mlp, X if is_sparse else X.toarray(), must_fail)
 
 @settings(max_examples=150, deadline=None, database=None, derandomize=True)
 @given(
