@@ -138,7 +138,7 @@ def fitted_dtype(estimator):
 @quietly
 def check_rows(estimator, X):
     """X as the fitted estimator predicts it."""
-    how = {"accept_sparse": "csr", "dtype": fitted_dtype(estimator), "order": "C"}
+    how = {"accept_sparse": "csr", "dtype": fitted_dtype(estimator)}
     if (
         type(X) is np.ndarray
         and X.dtype == how["dtype"]

@@ -80,10 +80,13 @@ def map_blocks(function, values, X, network):
     """
     architecture, params = network.architecture, network.params
     n_rows, layout = X.shape[0], architecture.layout
-    dense_blocks = needs_dense_rows(X, network)
-    if not dense_blocks:
+    # Blocks of rows are copied, not all of X, where it lies in memory column by column,
+    # as that of a DataFrame, or has to become dense.
+    by_column = isinstance(X, np.ndarray) and not X.flags.c_contiguous
+    copies_blocks = by_column or needs_dense_rows(X, network)
+    if not copies_blocks:
         data = as_data(X, network)
-    is_sparse = issparse(X) and not dense_blocks
+    is_sparse = issparse(X) and not copies_blocks
     gather = not is_sparse and (network.scale is not None or isinstance(X, Rows))
     numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
     block = max(BLOCK_NUMBERS // numbers, 64)
@@ -95,11 +98,13 @@ def map_blocks(function, values, X, network):
         size = min(block, n_rows - start)
         workspace = architecture.make_workspace(micro_batch, X.dtype, gather=gather)
         out = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
-        if dense_blocks:
-            rows = as_data(X[start : start + size].toarray(), network), 0
+        if copies_blocks:
+            rows = X[start : start + size]
+            rows = rows.toarray() if issparse(rows) else np.ascontiguousarray(rows)
+            at = as_data(rows, network), 0
         else:
-            rows = data, start
-        return *rows, layout, params, workspace, code, out
+            at = data, start
+        return *at, layout, params, workspace, code, out
 
     def of_block(start):
         args = arguments(start)

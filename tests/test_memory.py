@@ -38,6 +38,13 @@ def test_a_prediction_from_many_wide_rows(container):
     assert peak_of(lambda: mlp.predict(rows)) < 8  # of 40 MB
 
 
+def test_a_prediction_from_columns():
+    """As a DataFrame has them: blocks of rows are copied."""
+    X = np.asfortranarray(np.random.default_rng(0).standard_normal((200_000, 50)))
+    mlp = plain((5,), max_iter=1).fit(X[:1000], (X[:1000, 0] > 0).astype(int))
+    assert peak_of(lambda: mlp.predict(X)) < 10  # of 80 MB
+
+
 def test_many_classes_and_few_features():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20_000, 1)), rng.integers(0, 1000, 20_000)
