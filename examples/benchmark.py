@@ -234,7 +234,7 @@ FITS = {  # name: (data, hidden, batch size, learning rate, epochs)
     "wide": (wide_data, (256, 128), 256, 0.2, 4),
     "sparse": (sparse_data, (48,), 200, 0.5, 3),
     "manyfeatures": (data_of_many_features, (48,), 100, 0.002, 20),
-    "full7188": (four_times_digits, HIDDEN, 7188, 0.2, 100),
+    "full7188": (four_times_digits, HIDDEN, 7188, 0.2, 300),
     "columns": (data_in_column_order, (50,), 316, 0.05, 4),
     "twoclasses": (data_of_two_classes, (), 200, 0.001, 10),
 }

@@ -24,6 +24,8 @@ HELPER: Any = {"forceinline": True, "no_cpython_wrapper": True, **ENTRY}
 EXACT: Any = {"fastmath": {"contract"}, **HELPER}
 KERNEL = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, **HELPER}
 exact, kernel = njit(**EXACT), njit(**KERNEL)
+# For what has no loop: Numba pastes it where it is called, and compiles it there.
+pasted = njit(inline="always", **ENTRY)
 
 
 # -- exp -----------------------------------------------------------------------------

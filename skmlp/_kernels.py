@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._activations import ENTRY, activate, differentiate, exact, exp, kernel
+from ._activations import ENTRY, activate, differentiate, exact, exp, kernel, pasted
 from ._blas import multiply_add, view
 from ._cache import Entry
 
@@ -183,20 +183,20 @@ def multiply_transposed(rows, csr, data, start, dZ, is_first, dW):
 # -- layers --------------------------------------------------------------------------
 
 
-@kernel
+@pasted
 def coef_of(P, layout, layer):
     """The view of P that holds a layer's weights, (n_in, n_out)."""
     shape = layout.sizes[layer], layout.sizes[layer + 1]
     return view(P, layout.starts[layer], shape)
 
 
-@kernel
+@pasted
 def intercept_of(P, layout, layer):
     """The view of P that holds a layer's biases, (n_out,)."""
     return view(P, layout.starts[layout.codes.size + layer], (layout.sizes[layer + 1],))
 
 
-@kernel
+@pasted
 def units_of(Y, layout, layer, B):
     """The view of Y that holds a layer's activations, (B, n_out)."""
     first = layout.codes.size

@@ -2,6 +2,8 @@
 
 import sys
 
+from ._cache import raise_if_not_the_systems
+
 
 def print_lines(task, seconds):
     """Of every verbose-th epoch its number, loss, score, rate and time; and at last why
@@ -36,9 +38,8 @@ def print_that_it_compiles():
 def say(*lines):
     try:
         print(*lines, sep="\n", flush=True)
-    except (OSError, ValueError) as error:
-        # A full disk or a closed pipe costs the lines, not the epochs. (An OSError of
-        # the system has a number; others come from a signal's handler.)
-        is_the_systems = getattr(error, "errno", None) is not None
-        if isinstance(error, TimeoutError) or not (is_the_systems or sys.stdout.closed):
+    except OSError as error:  # a full disk costs the lines, not the epochs
+        raise_if_not_the_systems(error)
+    except ValueError:  # so does a closed file
+        if not sys.stdout.closed:
             raise
