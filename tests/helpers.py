@@ -5,9 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from numpy.testing import assert_array_equal
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.utils.fixes import parse_version
 
 from skmlp import _kernels
+
+has_callbacks = parse_version(sklearn.__version__) >= parse_version("1.9")
+needs_callbacks = pytest.mark.skipif(not has_callbacks, reason="needs scikit-learn 1.9")
 
 needs_compiler = pytest.mark.skipif(
     not hasattr(_kernels.train_rows.run, "signatures"), reason="compiling is off"
@@ -43,6 +48,19 @@ def assert_same_network(a, b):
     ):
         assert one.dtype == other.dtype
         assert_array_equal(one, other)
+
+
+def assert_same_fit(a, b):
+    """The same network by way of the same losses."""
+    assert a.loss_curve_ == b.loss_curve_
+    assert_same_network(a, b)
+
+
+def assert_close_network(a, b, **tolerance):
+    for one, other in zip(
+        a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True
+    ):
+        assert_allclose(one, other, **tolerance)
 
 
 def assert_same_training(a, b):
