@@ -187,6 +187,7 @@ def test_is_the_same_for_any_number_of_jobs(iris, fitted, backend):
         assert_same_search(fitted, make(n_jobs=2).fit(*iris))
 
 
+@pytest.mark.filterwarnings("ignore:alpha_=")  # by chance, of the last one
 def test_random_state(iris):
     generator = np.random.RandomState(5)
     first = make(random_state=generator).fit(*iris)
