@@ -18,7 +18,7 @@ MLP = plain((10,), max_iter=60, random_state=0)
 TOOLS = {
     "search": GridSearchCV(MLP, {"alpha": np.logspace(-2, 3, 6)}, cv=3),
     "pipeline": make_pipeline(StandardScaler(), MLP),
-    "bagging": BaggingClassifier(MLP, n_estimators=4, random_state=0, n_jobs=2),
+    "bagging": BaggingClassifier(MLP, n_estimators=4, random_state=0),
     "calibration": CalibratedClassifierCV(MLP, cv=3),
     "one vs rest": OneVsRestClassifier(MLP),
 }
