@@ -2,19 +2,22 @@
 
 import os
 import threading
+import weakref
 from queue import SimpleQueue
 
 
 class Team:
     """Threads for many calls of `map`: n_threads, the caller's included, or fewer where
-    the system gives no more. They end with the `with` block."""
+    the system gives no more. They end with the `with` block, or with the team where an
+    interrupt kept that from doing its work."""
 
     def __init__(self, n_threads):
         self.process, self.threads = os.getpid(), []
         self.work, self.done = SimpleQueue(), SimpleQueue()
+        weakref.finalize(self, self.work.put, None).atexit = False
         for _ in range(n_threads - 1):
-            # Daemons: an interrupt while they are told to end may leave one waiting.
-            thread = threading.Thread(target=self._run, daemon=True)
+            queues = self.work, self.done
+            thread = threading.Thread(target=serve, args=queues, daemon=True)
             try:
                 thread.start()
             except RuntimeError:
@@ -23,17 +26,11 @@ class Team:
                 break
             self.threads.append(thread)
 
-    def _run(self):
-        while (work := self.work.get()) is not None:
-            work()
-            self.done.put(None)
-
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        for _ in self.threads:
-            self.work.put(None)
+        self.work.put(None)
         for thread in self._helpers():
             thread.join()
 
@@ -62,3 +59,12 @@ class Team:
         if errors:
             raise errors[0]
         return results
+
+
+def serve(work, done):
+    """What a thread does: without the team, which would never end otherwise."""
+    while (task := work.get()) is not None:
+        task()
+        del task
+        done.put(None)
+    work.put(None)  # for the next thread

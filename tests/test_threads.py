@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from skmlp import MomentumMLPClassifier, _epoch, _prediction, _threads
 from skmlp._network import Architecture
+from skmlp._team import Team
 
 
 def blas_limits():
@@ -411,6 +412,18 @@ def test_groups_of_a_batch_go_to_several_threads(rng, small_groups, monkeypatch)
     replace_kernel(monkeypatch, "train_rows", spy)
     plain(batch_size=64, max_iter=1).fit(rng.normal(size=(64, 3)), np.arange(64) % 2)
     assert len(seen) == 2
+
+
+def test_threads_end_with_their_team():
+    """An interrupt may come before the `with` block that would end them."""
+    team = Team(3)
+    assert team.map(abs, [-1, -2]) == [1, 2]
+    threads = team.threads
+    assert len(threads) == 2
+    del team
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
 
 
 def test_an_error_in_a_thread_of_training_is_raised(rng, small_groups, monkeypatch):
