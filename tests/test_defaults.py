@@ -12,7 +12,7 @@ from sklearn.datasets import (
     make_moons,
 )
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
 
 from skmlp import MomentumMLPClassifier
 from skmlp._network import ACTIVATIONS
@@ -41,8 +41,9 @@ def test_toy_data(make_data, least):
     scores = []
     for seed in range(4):
         X, y = make_data(seed)
-        mlp = MomentumMLPClassifier(random_state=seed).fit(X[::2], y[::2])
-        scores.append(mlp.score(X[1::2], y[1::2]))
+        X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, random_state=seed)
+        mlp = MomentumMLPClassifier(random_state=seed).fit(X, y)
+        scores.append(mlp.score(X_test, y_test))
     assert np.mean(scores) >= least
 
 

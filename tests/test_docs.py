@@ -16,10 +16,12 @@ readme_is_here = pytest.mark.skipif(not README.exists(), reason="run without REA
 
 PUBLIC = [
     "MomentumMLPClassifier",
-    *(
-        f"MomentumMLPClassifier.{name}"
-        for name in ["fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "decision_function"]
-    ),
+    "MomentumMLPClassifier.fit",
+    "MomentumMLPClassifier.partial_fit",
+    "MomentumMLPClassifier.predict",
+    "MomentumMLPClassifier.predict_proba",
+    "MomentumMLPClassifier.predict_log_proba",
+    "MomentumMLPClassifier.decision_function",
     "MomentumMLPClassifierCV",
     "MomentumMLPClassifierCV.fit",
     "LossCurveDisplay",

@@ -83,6 +83,7 @@ CLOSE = np.array(["1970-01-01T00:00:00.000000001", "1970-01-02"], "datetime64[ns
         ([0.0, 2.0**53], [0, 2**53]),
         (["a", "b"], np.array(["a", "b"], object)),
         (np.array(["a", "b"], object), ["a", "b"]),
+        (DAYS[:2], DAYS[:2]),
         (YEARS, YEARS.astype("datetime64[ns]")),
         (YEARS.astype("datetime64[ns]"), YEARS),
         (YEARS - YEARS[0], (YEARS - YEARS[0]).astype("timedelta64[M]")),
@@ -104,12 +105,14 @@ def test_a_label_of_another_dtype_is_the_class_it_equals(known, same):
         (np.array([0, 1], np.int8), [256, 257]),
         ([2, 3], [False, True]),
         (["a", "b"], DAYS[:2]),
-        (DAYS[:2], DAYS[:2].astype("datetime64[s]") + np.timedelta64(1, "s")),
+        (DAYS[:2], LABELS["a moment later"][:2]),
+        (LABELS["a moment later"][:2], DAYS[:2]),
         (DAYS[:2], DAYS[:2].astype(np.int64)),
         (DAYS[:2].astype(np.int64), DAYS[:2]),
         (CLOSE, CLOSE.astype(np.int64)),
         (CLOSE.astype(np.int64), CLOSE),
         (DAYS[:2] - DAYS[0], DAYS[:2]),
+        ([0, 1], np.array(["text", 1], object)),  # which cannot be sorted
     ],
 )
 def test_no_label_is_cut_short_wrapped_or_rounded_into_a_known_one(known, given_):
