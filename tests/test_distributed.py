@@ -8,7 +8,7 @@ from itertools import chain
 import joblib
 import numpy as np
 import pytest
-from helpers import assert_same_network
+from helpers import assert_same_fit
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -59,9 +59,7 @@ def assert_same_search(local, remote):
     name = "mean_test_score"
     assert_array_equal(local.cv_results_[name], remote.cv_results_[name])
     assert local.best_params_ == remote.best_params_
-    best, other = local.best_estimator_[-1], remote.best_estimator_[-1]
-    for a, b in zip(best.coefs_, other.coefs_, strict=True):
-        assert_array_equal(a, b)
+    assert_same_fit(local.best_estimator_[-1], remote.best_estimator_[-1])
 
 
 def test_a_search_on_the_cluster_equals_the_local_one(client, data):
@@ -81,7 +79,7 @@ def test_alpha_is_chosen_on_the_cluster_as_it_is_locally(client, data):
     with joblib.parallel_config(backend="dask"):
         remote.fit(X, y)
     assert (local.scores_ == remote.scores_).all()
-    assert_same_network(local, remote)
+    assert_same_fit(local, remote)
 
 
 def test_a_killed_worker_does_not_change_the_result(client, data):
@@ -103,10 +101,11 @@ def test_a_killed_worker_does_not_change_the_result(client, data):
     assert pids[0] not in client.run(os.getpid).values()
 
 
-def assert_same_networks(a, b):
-    assert a.loss_curve_ == b.loss_curve_
-    for one, other in zip(a.coefs_, b.coefs_, strict=True):
-        assert_array_equal(one, other)
+def learn_blocks(X, y):
+    learner = Incremental(
+        MomentumMLPClassifier((10,), random_state=0), shuffle_blocks=False
+    )
+    return learner.fit(X, y, classes=range(10)).estimator_
 
 
 def learn_locally(X, y, sizes):
@@ -119,16 +118,9 @@ def learn_locally(X, y, sizes):
 
 def test_blocks_of_a_dask_array(client, data):
     X, y = data
-    learner = Incremental(
-        MomentumMLPClassifier((10,), random_state=0), shuffle_blocks=False
-    )
-    learner.fit(
-        da.from_array(X, chunks=(150, 64)),
-        da.from_array(y, chunks=150),
-        classes=range(10),
-    )
-    assert learner.estimator_.n_iter_ == 4
-    assert_same_networks(learner.estimator_, learn_locally(X, y, [150] * 4))
+    mlp = learn_blocks(da.from_array(X, chunks=(150, 64)), da.from_array(y, chunks=150))
+    assert mlp.n_iter_ == 4
+    assert_same_fit(mlp, learn_locally(X, y, [150] * 4))
 
 
 def test_blocks_of_parquet_files(client, data, tmp_path):
@@ -142,10 +134,7 @@ def test_blocks_of_parquet_files(client, data, tmp_path):
         frame.to_parquet(tmp_path / f"part{i}.parquet")
     table = dd.read_parquet(tmp_path).persist()
     features = table.drop(columns="label").to_dask_array(lengths=True)
-    learner = Incremental(
-        MomentumMLPClassifier((10,), random_state=0), shuffle_blocks=False
-    )
-    learner.fit(features, table["label"].to_dask_array(lengths=True), classes=range(10))
+    mlp = learn_blocks(features, table["label"].to_dask_array(lengths=True))
     (sizes, _) = features.chunks
     assert len(sizes) > 1
-    assert_same_networks(learner.estimator_, learn_locally(X, y, sizes))
+    assert_same_fit(mlp, learn_locally(X, y, sizes))

@@ -9,35 +9,27 @@ from pathlib import Path
 import pytest
 
 import skmlp
-from skmlp import (
-    LossCurveDisplay,
-    MomentumMLPClassifier,
-    MomentumMLPClassifierCV,
-    to_sklearn,
-)
+from skmlp import MomentumMLPClassifier
 
 README = Path(__file__).parent.parent / "README.md"
 readme_is_here = pytest.mark.skipif(not README.exists(), reason="run without README")
 
-PUBLIC = {
-    "MomentumMLPClassifier": MomentumMLPClassifier,
-    "MomentumMLPClassifierCV": MomentumMLPClassifierCV,
-    "MomentumMLPClassifierCV.fit": MomentumMLPClassifierCV.fit,
-    "LossCurveDisplay": LossCurveDisplay,
-    "to_sklearn": to_sklearn,
-    **{
-        f"{owner.__name__}.{name}": getattr(owner, name)
-        for owner, names in [
-            (
-                MomentumMLPClassifier,
-                "fit partial_fit predict predict_proba predict_log_proba "
-                "decision_function",
-            ),
-            (LossCurveDisplay, "from_estimator from_estimators plot"),
-        ]
-        for name in names.split()
-    },
-}
+PUBLIC = [
+    "MomentumMLPClassifier",
+    "MomentumMLPClassifier.fit",
+    "MomentumMLPClassifier.partial_fit",
+    "MomentumMLPClassifier.predict",
+    "MomentumMLPClassifier.predict_proba",
+    "MomentumMLPClassifier.predict_log_proba",
+    "MomentumMLPClassifier.decision_function",
+    "MomentumMLPClassifierCV",
+    "MomentumMLPClassifierCV.fit",
+    "LossCurveDisplay",
+    "LossCurveDisplay.from_estimator",
+    "LossCurveDisplay.from_estimators",
+    "LossCurveDisplay.plot",
+    "to_sklearn",
+]
 # Not asked for: sections that most methods have no use for; and scikit-learn names
 # what a method returns.
 IGNORED = {"ES01", "SA01", "EX01", "RT02"}
@@ -47,13 +39,8 @@ IGNORED = {"ES01", "SA01", "EX01", "RT02"}
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstrings_are_numpydoc(name):
     validate = pytest.importorskip("numpydoc.validate")
-    path = f"skmlp.{name}"
-    errors = [
-        (code, said)
-        for code, said in validate.validate(path)["errors"]
-        if code not in IGNORED
-    ]
-    assert errors == []
+    errors = dict(validate.validate(f"skmlp.{name}")["errors"])
+    assert errors.keys() <= IGNORED, errors
 
 
 @pytest.mark.parametrize(
@@ -91,9 +78,3 @@ def test_readme_names_every_parameter_with_its_default():
     }
     for name, default in MomentumMLPClassifier().get_params().items():
         assert table[name].replace('"', "'") == repr(default).replace('"', "'"), name
-
-
-def test_html_representation_shows_the_parameters():
-    html = MomentumMLPClassifier(alpha=0.123)._repr_html_()
-    assert "MomentumMLPClassifier" in html
-    assert "0.123" in html

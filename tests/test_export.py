@@ -1,6 +1,7 @@
 """The same predictions from scikit-learn's class and from ONNX."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skmlp import to_sklearn
 
-
-def make(**params):
-    return plain(
-        **({"hidden_layer_sizes": (8, 5), "max_iter": 40, "random_state": 0} | params)
-    )
+make = partial(plain, hidden_layer_sizes=(8, 5), max_iter=40, random_state=0)
 
 
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
@@ -89,25 +86,23 @@ def test_many_classes(rng):
 
 
 def test_it_is_the_fitted_network_that_counts(iris):
-    X, y = iris
-    ours = make().fit(X, y)
-    ours.set_params(
-        activation="relu",
-        hidden_layer_sizes=(3,),
-        output_activation="logistic",
-        early_stopping=True,
+    ours = make().fit(*iris)
+    theirs = to_sklearn(
+        ours.set_params(activation="relu", hidden_layer_sizes=3, early_stopping=True)
     )
-    theirs = to_sklearn(ours)
-    assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), rtol=0, atol=1e-12)
+    proba = ours.predict_proba(iris[0])
+    assert_allclose(theirs.predict_proba(iris[0]), proba, rtol=0, atol=1e-12)
     assert (theirs.hidden_layer_sizes, theirs.activation) == ((8, 5), "logistic")
 
 
 def test_it_has_all_that_a_fitted_mlp_classifier_has(iris):
-    X = pd.DataFrame(iris[0], columns=list("abcd"))
-    ours = make().fit(X, iris[1])
+    X, y = pd.DataFrame(iris[0], columns=list("abcd")), iris[1]
+    ours = make(random_state=np.random.RandomState(0)).fit(X, y)
+    before = ours.random_state.get_state()[2]
     theirs = to_sklearn(ours)
-    real = MLPClassifier(max_iter=1, solver="sgd")
-    real.partial_fit(X, iris[1], classes=[0, 1, 2])
+    assert theirs.random_state is ours.random_state  # and is left alone
+    assert ours.random_state.get_state()[2] == before
+    real = MLPClassifier(max_iter=1, solver="sgd").partial_fit(X, y, classes=[0, 1, 2])
     assert set(vars(real)) - set(vars(theirs)) == {"_optimizer"}  # made when missing
     assert_array_equal(theirs.feature_names_in_, list("abcd"))
     assert_array_equal(theirs.predict(X), ours.predict(X))
@@ -120,26 +115,19 @@ def test_it_has_all_that_a_fitted_mlp_classifier_has(iris):
 @pytest.mark.filterwarnings("ignore:The network has learned little")
 def test_parameters_are_carried_over(iris):
     params = {
-        "learning_rate": "invscaling",
-        "learning_rate_init": 0.1,
-        "power_t": 0.3,
-        "momentum": 0.7,
-        "nesterovs_momentum": True,
-        "max_iter": 7,
-        "shuffle": False,
-        "early_stopping": True,
-        "validation_fraction": 0.2,
-        "n_iter_no_change": 3,
-        "tol": 0.5,
-        "warm_start": True,
-        "random_state": 5,
-    }
+        "learning_rate": "invscaling", "learning_rate_init": 0.1, "power_t": 0.3,
+        "momentum": 0.7, "nesterovs_momentum": True, "max_iter": 7, "shuffle": False,
+        "early_stopping": True, "validation_fraction": 0.2, "n_iter_no_change": 3,
+        "tol": 0.5, "warm_start": True, "random_state": 5,
+    }  # fmt: skip
     ours = make(**params).fit(*iris)
     theirs = to_sklearn(ours)
     assert params.items() <= theirs.get_params().items()
     assert theirs.solver == "sgd"
     assert theirs.best_validation_score_ == ours.best_validation_score_
     assert theirs.validation_scores_ == ours.validation_scores_
+    real = MLPClassifier(solver="sgd", early_stopping=True, tol=9, n_iter_no_change=1)
+    assert theirs.best_loss_ is real.fit(*iris).best_loss_ is None
 
 
 def test_what_mlp_classifier_cannot_say(iris):
@@ -149,14 +137,8 @@ def test_what_mlp_classifier_cannot_say(iris):
     theirs = to_sklearn(ours)
     assert (theirs.learning_rate, theirs.batch_size) == ("constant", 150)
     assert not theirs.early_stopping
+    assert theirs.best_loss_ == min(ours.loss_curve_)
     theirs.fit(*iris)
-
-
-def test_a_random_state_is_left_alone(iris):
-    ours = make(random_state=np.random.RandomState(0)).fit(*iris)
-    before = ours.random_state.get_state()[2]
-    assert to_sklearn(ours).random_state is ours.random_state
-    assert ours.random_state.get_state()[2] == before
 
 
 @pytest.mark.filterwarnings("ignore:The network has learned little")
@@ -179,19 +161,23 @@ def test_alpha_is_converted(iris, batch_size):
 
 
 @pytest.mark.filterwarnings("ignore:The network has learned little")
-def test_alpha_counts_the_samples_that_were_trained_on(iris):
-    """Their effective number: without those held out, without those of weight zero; of
-    a stream all."""
+@pytest.mark.parametrize(
+    ("params", "weight", "effective"),
+    [
+        ({"early_stopping": True, "tol": 0.5}, np.ones(150), 135),  # 15 held out
+        ({}, np.arange(150) % 2, 75),
+        ({}, np.full(150, 0.001), 0.15),
+        ({"class_weight": {0: 4.0}}, np.ones(150), 300**2 / 900),
+    ],
+)
+def test_alpha_counts_the_samples_that_were_trained_on(iris, params, weight, effective):
+    """Their effective number."""
+    ours = make(batch_size=30, alpha=0.03, **params).fit(*iris, weight)
+    assert_allclose(to_sklearn(ours).alpha, 0.03 * 30 / effective)
+
+
+def test_alpha_counts_the_samples_of_a_whole_stream(iris):
     X, y = iris
-    held_out = make(batch_size=30, alpha=9.0, early_stopping=True, tol=0.5).fit(X, y)
-    assert_allclose(to_sklearn(held_out).alpha, 9 * 30 / 135)
-    weighted = make(batch_size=30, alpha=9.0).fit(X, y, np.arange(150) % 2)
-    assert_allclose(to_sklearn(weighted).alpha, 9 * 30 / 75)
-    light = make(batch_size=None, alpha=0.03).fit(X, y, np.full(150, 0.001))
-    assert to_sklearn(light).batch_size == 150
-    assert_allclose(to_sklearn(light).alpha, 0.03 * 150 / 0.15)
-    balanced = make(batch_size=30, alpha=9.0, class_weight={0: 4.0}).fit(X, y)
-    assert_allclose(to_sklearn(balanced).alpha, 9 * 30 / (300**2 / 900))
     streamed = make(batch_size=30, alpha=9.0)
     for block in (slice(0, 150, 3), slice(1, 150, 3)):
         streamed.partial_fit(X[block], y[block], classes=[0, 1, 2])
@@ -199,16 +185,14 @@ def test_alpha_counts_the_samples_that_were_trained_on(iris):
 
 
 def test_neither_changes_the_other(iris):
-    X, y = iris
-    ours = make(batch_size="auto").fit(X, y)
-    before = ours.predict_proba(X)
-    theirs = to_sklearn(ours)
+    ours = make(batch_size="auto").fit(*iris)
+    before, theirs = ours.predict_proba(iris[0]), to_sklearn(ours)
     for array in [*theirs.coefs_, *theirs.intercepts_]:
         array[...] = 0
     theirs.loss_curve_.clear()
-    assert_array_equal(ours.predict_proba(X), before)
+    assert_array_equal(ours.predict_proba(iris[0]), before)
     assert len(ours.loss_curve_) == 40
-    copy.deepcopy(to_sklearn(ours)).partial_fit(X, y)
+    copy.deepcopy(to_sklearn(ours)).partial_fit(*iris)
 
 
 def test_what_has_no_counterpart_is_refused(iris):
@@ -227,10 +211,8 @@ def test_what_has_no_counterpart_is_refused(iris):
 def test_a_pipeline_has_its_last_step_replaced(iris):
     X, y = iris
     pipe = make_pipeline(StandardScaler(), make()).fit(X * 3, y)
-    exported = to_sklearn(pipe)
+    exported, expected = to_sklearn(pipe), pipe.predict_proba(X * 3)
     assert isinstance(exported[-1], MLPClassifier)
     assert exported[0] is pipe[0]
-    assert_allclose(
-        exported.predict_proba(X * 3), pipe.predict_proba(X * 3), rtol=0, atol=1e-12
-    )
+    assert_allclose(exported.predict_proba(X * 3), expected, rtol=0, atol=1e-12)
     assert not isinstance(pipe[-1], MLPClassifier)

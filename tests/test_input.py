@@ -1,20 +1,19 @@
 """What goes in: labels, containers, precision; and what is refused, how."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix
+from scipy.sparse import csc_array, csc_matrix, csr_array
 from settings import plain
 from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_info
 
-
-def make(**params):
-    return plain(**({"max_iter": 60, "random_state": 0} | params))
+make = partial(plain, max_iter=60, random_state=0)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +38,12 @@ def test_labels_of_any_kind(iris, labels):
     assert_array_equal(mlp.predict_proba(X), make().fit(X, codes).predict_proba(X))
 
 
-@pytest.mark.parametrize("container", [csr_array, csc_array, csr_matrix, csc_matrix])
-@pytest.mark.parametrize("batch_size", [None, 40])
+@pytest.mark.parametrize(
+    ("container", "batch_size"),
+    [(csr_array, None), (csr_array, 40), (csc_array, 40), (csc_matrix, 40)],
+)
 def test_sparse_equals_dense(digits, container, batch_size):
-    X, y = digits[0] / 16, digits[1]
+    X, y = digits[0][:500] / 16, digits[1][:500]
     dense = make(max_iter=5, batch_size=batch_size).fit(X, y)
     sparse = make(max_iter=5, batch_size=batch_size).fit(container(X), y)
     assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-10)
@@ -68,6 +69,7 @@ def test_float32_stays_float32_throughout(iris, container, batch_size, standardi
     X, y = iris
     X = container(X.astype(np.float32))
     params = {"batch_size": batch_size, "alpha": 0.1, "standardize": standardize}
+    params["max_iter"] = 20
     mlp = make(**params).fit(X, y, sample_weight=np.ones(150))
     assert {a.dtype for a in mlp.coefs_ + mlp.intercepts_} == {np.dtype(np.float32)}
     for method in ("predict_proba", "predict_log_proba", "decision_function"):
@@ -107,18 +109,13 @@ def test_batch_size_is_clipped_to_the_samples(iris, given, equal):
 
 
 def test_one_class_is_fitted_and_predicted(iris):
-    X, _ = iris
-    mlp = make(max_iter=2).fit(X, ["only"] * len(X))
-    assert set(mlp.predict(X)) == {"only"}
-    assert_array_equal(mlp.predict_proba(X), np.ones((150, 1)))
+    mlp = make(max_iter=2).fit(iris[0], ["only"] * 150)
+    assert set(mlp.predict(iris[0])) == {"only"}
+    assert_array_equal(mlp.predict_proba(iris[0]), np.ones((150, 1)))
 
 
 @pytest.mark.parametrize(
-    "y",
-    [
-        np.eye(3, dtype=int)[[0, 1, 2, 0]] + [[0, 1, 0]],
-        [[1, 2], [3, 4], [1, 4], [3, 2]],
-    ],
+    "y", [[[1, 0], [1, 1], [0, 1], [1, 0]], [[1, 2], [3, 4], [1, 4], [3, 2]]]
 )
 def test_several_outputs_are_refused_with_the_way_to_go(y):
     with pytest.raises(ValueError, match="MultiOutputClassifier"):
@@ -172,38 +169,30 @@ def test_bad_parameters_are_quoted(iris, name, value, said):
             getattr(mlp, method)(*iris, *classes)
 
 
-@pytest.mark.parametrize("fails", ["labels", "parameter", "divergence"])
-def test_a_failed_fit_leaves_the_estimator_as_it_was(iris, fails):
-    X, y = iris
-    mlp = make(max_iter=5, activation="relu").fit(X, y)
-    before, expected = vars(mlp).copy(), mlp.predict_proba(X)
-    wide = np.hstack([X, X])
-    if fails == "labels":
-        bad = (wide, np.linspace(0, 1, 150))
-    elif fails == "parameter":
-        mlp.set_params(alpha=-3)
-        bad = (wide, y)
-    else:
-        mlp.set_params(learning_rate_init=1e9)
-        bad = (wide * 1e3, y)
-    params = mlp.get_params()
-    with pytest.raises(ValueError, match=r"."):
-        mlp.fit(*bad)
-    after = vars(mlp).copy()
-    for name in params:
-        before.pop(name), after.pop(name)
-    assert after.keys() == before.keys()
-    assert all(after[name] is before[name] for name in before)
-    assert_array_equal(mlp.predict_proba(X), expected)
+@pytest.mark.parametrize(
+    ("params", "labels", "said"),
+    [
+        ({}, np.linspace(0, 1, 150), "Unknown label type"),
+        ({"alpha": -3}, np.arange(150) % 3, "'alpha'"),
+        ({"learning_rate_init": 1e9}, np.arange(150) % 3, "diverged"),
+    ],
+)
+def test_a_failed_fit_leaves_the_estimator_as_it_was(iris, params, labels, said):
+    mlp = make(max_iter=5, activation="relu").fit(*iris)
+    expected = mlp.predict_proba(iris[0])
+    before = vars(mlp.set_params(**params)).copy()
+    with pytest.raises(ValueError, match=said):
+        mlp.fit(np.hstack([iris[0], iris[0] * 1e3]), labels)
+    assert vars(mlp) == before
+    assert_array_equal(mlp.predict_proba(iris[0]), expected)
 
 
-@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
 def test_rows_too_large_for_float32_are_an_error_alone(iris, method):
     X, y = iris
     mlp = make(max_iter=1).fit(X.astype(np.float32), y)
-    args = (X * 1e300, y) if method == "score" else (X * 1e300,)
     with pytest.raises(ValueError, match="too large for dtype"):
-        getattr(mlp, method)(*args)  # a warning would be another error
+        getattr(mlp, method)(X * 1e300)  # a warning would be another error
 
 
 def test_nothing_global_changes(iris):

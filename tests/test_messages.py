@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -16,10 +17,7 @@ X = np.random.RandomState(0).normal(size=(40, 3))
 Y = np.arange(40) % 2
 
 
-def make(**params):
-    return plain(
-        **({"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0} | params)
-    )
+make = partial(plain, hidden_layer_sizes=(3,), max_iter=2, random_state=0)
 
 
 def nothing(estimator, X, y):

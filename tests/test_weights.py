@@ -1,23 +1,22 @@
 """Sample weights: exactly the objective they stand for."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from helpers import assert_close_network, assert_same_fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from settings import plain
+from sklearn.base import clone
+
+full_batch = partial(plain, (6,), batch_size=None, max_iter=30, random_state=0)
 
 
-def full_batch(**params):
-    return plain((6,), batch_size=None, max_iter=30, random_state=0, **params)
-
-
-def assert_same_network(a, b, rtol=1e-9):
-    assert_allclose(a.loss_curve_, b.loss_curve_, rtol=rtol)
-    for one, other in zip(
-        a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True
-    ):
-        assert_allclose(one, other, rtol=rtol, atol=1e-10)
+def assert_close_training(a, b):
+    assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-9)
+    assert_close_network(a, b, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.filterwarnings("ignore:The network has learned little")
@@ -33,16 +32,11 @@ def test_an_integer_weight_equals_repeating_the_row(
     X, y = iris[0][::5], iris[1][::5]
     weight = np.array(data.draw(st.lists(st.integers(0, 4), min_size=30, max_size=30)))
     weight[[0, 10, 20]] = 1  # every class keeps a row
-    params = {
-        "class_weight": class_weight,
-        "learning_rate": learning_rate,
-        "alpha": 0.8,
-    }
-    weighted = full_batch(**params).fit(X, y, sample_weight=weight)
-    repeated = full_batch(**params).fit(
-        np.repeat(X, weight, axis=0), np.repeat(y, weight)
-    )
-    assert_same_network(weighted, repeated)
+    make = partial(full_batch, class_weight=class_weight, alpha=0.8)
+    weighted, repeated = (make(learning_rate=learning_rate) for _ in range(2))
+    weighted.fit(X, y, sample_weight=weight)
+    repeated.fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    assert_close_training(weighted, repeated)
 
 
 @settings(max_examples=25, deadline=None)
@@ -52,55 +46,38 @@ def test_scaling_weights_and_alpha_together_changes_nothing(iris, factor):
     weight = 1.0 + np.arange(150) % 3
     a = full_batch(alpha=0.5).fit(X, y, sample_weight=weight)
     b = full_batch(alpha=0.5 * factor).fit(X, y, sample_weight=weight * factor)
-    assert_same_network(a, b)
-
-
-@pytest.mark.parametrize("batch_size", [None, 32, "auto"])
-def test_zero_weight_equals_leaving_out_bit_for_bit(iris, batch_size):
-    """Also in mini-batches: the batches are made of what counts."""
-    X, y = iris
-    weight = np.ones(150)
-    weight[::3] = 0
-    kept = weight > 0
-    mlp = plain(batch_size=batch_size, max_iter=5, random_state=0)
-    a = mlp.fit(X, y, sample_weight=weight)
-    curve, coefs = a.loss_curve_, a.coefs_
-    b = mlp.fit(X[kept], y[kept], sample_weight=weight[kept])
-    assert curve == b.loss_curve_
-    for one, other in zip(coefs, b.coefs_, strict=True):
-        assert_array_equal(one, other)
+    assert_close_training(a, b)
 
 
 @pytest.mark.parametrize("batch_size", [None, 32])
-def test_equal_weights_are_no_weights(iris, batch_size):
+def test_zero_weight_equals_leaving_out_bit_for_bit(iris, batch_size):
+    """Also in mini-batches, which are made of what counts; and 1 equals no weight."""
     X, y = iris
+    weight = 1.0 * (np.arange(150) % 3 > 0)
+    kept = weight > 0
     mlp = plain(batch_size=batch_size, max_iter=5, random_state=0)
-    curve = mlp.fit(X, y).loss_curve_
-    assert mlp.fit(X, y, sample_weight=np.ones(150)).loss_curve_ == curve
+    expected = clone(mlp).fit(X[kept], y[kept])
+    assert_same_fit(expected, clone(mlp).fit(X, y, weight))
+    assert_same_fit(expected, clone(mlp).fit(X[kept], y[kept], weight[kept]))
 
 
-def test_bad_weights_are_refused(iris):
-    X, y = iris
-    mlp = full_batch()
-    with pytest.raises(ValueError, match=r"[Nn]egative"):
-        mlp.fit(X, y, sample_weight=np.full(150, -1.0))
-    with pytest.raises(ValueError, match=r"(?i)zero"):
-        mlp.fit(X, y, sample_weight=np.zeros(150))
-    with pytest.raises(ValueError, match=r"\(149,\)"):
-        mlp.fit(X, y, sample_weight=np.ones(149))
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (np.full(150, -1.0), "[Nn]egative"),
+        (np.zeros(150), "(?i)zero"),
+        (np.ones(149), r"\(149,\)"),
+    ],
+)
+def test_bad_weights_are_refused(iris, weight, said):
+    with pytest.raises(ValueError, match=said):
+        full_batch().fit(*iris, sample_weight=weight)
 
 
 def test_weights_count_in_batches_of_one(iris):
     """Weight 2 is a step twice as long there; it is not the same batch's mean."""
     X, y = iris
-    mlp = plain(
-        (6,),
-        batch_size=1,
-        alpha=0.0,
-        max_iter=3,
-        learning_rate_init=0.01,
-        random_state=0,
-    )
+    mlp = full_batch(batch_size=1, alpha=0.0, max_iter=3, learning_rate_init=0.01)
     unweighted = mlp.fit(X, y).predict_proba(X)
     weighted = mlp.fit(X, y, sample_weight=np.where(y == 0, 10.0, 1.0))
     assert weighted.predict_proba(X)[:, 0].mean() > unweighted[:, 0].mean() + 0.05
