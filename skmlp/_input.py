@@ -185,6 +185,8 @@ def encode(y, classes, name):
     if known.dtype.kind in "mM" and known.dtype.kind == labels.dtype.kind:
         unit = np.result_type(known, labels)
         known, labels = (x.astype(unit).view(np.int64) for x in (known, labels))
+    elif {known.dtype.kind, labels.dtype.kind} & set("mM"):
+        known = known[:0]  # no number is a date, though nanoseconds are counted
     place = {label: i for i, label in enumerate(known.tolist())}
     codes = np.array([place.get(label, -1) for label in labels.tolist()], np.int64)
     if (codes < 0).any():

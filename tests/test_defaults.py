@@ -101,7 +101,8 @@ def test_what_auto_comes_to(params, n_samples, rate, batch_size, monkeypatch):
     """The formulas of the docstring; the batch size as the engine is given it."""
     tasks = []
     monkeypatch.setattr(
-        "skmlp._classifier.train", lambda task: tasks.append(task) or train(task)
+        "skmlp._classifier.train",
+        lambda task, *hooks: tasks.append(task) or train(task, *hooks),
     )
     X = np.arange(2.0 * n_samples).reshape(n_samples, 2)
     mlp = MomentumMLPClassifier(max_iter=1, **params).fit(X, np.arange(n_samples) % 2)
