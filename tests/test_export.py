@@ -112,7 +112,6 @@ def test_it_has_all_that_a_fitted_mlp_classifier_has(iris):
     assert theirs.t_ == 40 * 150
 
 
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 def test_parameters_are_carried_over(iris):
     params = {
         "learning_rate": "invscaling", "learning_rate_init": 0.1, "power_t": 0.3,

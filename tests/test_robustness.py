@@ -92,7 +92,6 @@ def test_predict_is_the_argmax_also_at_ties(dtype):
 # -- stored state ----------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:early_stopping=True did not stop")
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_edits_of_the_weights_count(early_stopping):
     mlp = plain(
