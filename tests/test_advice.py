@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from settings import plain
 from sklearn.datasets import load_breast_cancer, load_wine
@@ -55,18 +54,15 @@ def test_weights_that_add_up_to_one():
     assert mlp.score(X, y) > 0.97
 
 
-@pytest.mark.parametrize(
-    ("alpha", "said"),
-    [
-        (225, "150, times the learning rate is 1.5 (above 1, each step changes the "),
-        (75, "150, times the learning rate is 0.5 (above 1, each step changes the w"),
-    ],
-)
-def test_a_penalty_that_is_too_strong(iris, alpha, said):
-    divided = f"alpha={alpha} divided by the effective number of samples, {said}"
+@pytest.mark.parametrize(("alpha", "step"), [(225, 1.5), (75, 0.5)])
+def test_a_penalty_that_is_too_strong(iris, alpha, step):
     mlp = MomentumMLPClassifier(alpha=alpha, learning_rate_init=1.0, momentum=0.0)
     assert_in_order(
-        said_by(mlp, *iris), divided, "weights are ", "Try a smaller alpha."
+        said_by(mlp, *iris),
+        f"alpha={alpha} divided by the effective number of samples, 150, times the "
+        f"learning rate is {step} (above 1, each step changes the weights' signs)",
+        "weights are ",
+        "Try a smaller alpha.",
     )
 
 
@@ -89,7 +85,7 @@ def test_saturated_units(iris, activation):
     assert re.search(r"\d\d% of the first hidden layer's outputs are saturated", said)
 
 
-def test_features_of_another_scale_where_they_are_not_standardised(iris):
+def test_features_of_another_scale_where_they_are_not_standardised():
     X, y = load_wine(return_X_y=True)
     mlp = MomentumMLPClassifier(standardize=False, random_state=0)
     assert_in_order(
@@ -99,9 +95,6 @@ def test_features_of_another_scale_where_they_are_not_standardised(iris):
     )
     assert "(those of rows)" in said_by(mlp, csr_array(X), y)
     assert said_by(mlp.set_params(standardize=True), X, y) == ""
-    assert mlp.score(X, y) > 0.97
-    said = said_by(slow(standardize=False), iris[0] / 1000, iris[1])
-    assert "the features are 0.001 times as large as suits (those of column" in said
 
 
 def test_nobody_expects_much_of_few_epochs(iris):
@@ -112,14 +105,14 @@ def test_nobody_expects_much_of_few_epochs(iris):
         said_by(mlp.set_params(max_iter=FEW_EPOCHS), X, iris[1]),
         "rate is small: learning_rate_init=1e-06, where for this network and these bat",
         "With standardize=False, the features are 0.00",
+        "times as large as suits (those of column",
     )
 
 
 def test_a_weak_signal_that_is_learned_is_no_failure(rng):
     X = rng.normal(size=(5000, 3))
     y = (X[:, 0] + 5 * rng.normal(size=5000) > 0).astype(int)
-    mlp = MomentumMLPClassifier(max_iter=30, random_state=0)
-    assert said_by(mlp, X, y) == ""
+    assert said_by(MomentumMLPClassifier(max_iter=30, random_state=0), X, y) == ""
 
 
 @pytest.mark.parametrize("max_iter", [1, 10, 100])
@@ -157,10 +150,11 @@ def test_a_penalty_that_shrinks_is_not_the_datas_loss(iris):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_divergence_is_an_error_with_values_and_facts(digits, dtype):
-    X, y = digits
+    X, y = digits[0].astype(dtype), digits[1]
     mlp = plain(activation="identity", learning_rate_init=1e5, momentum=0.5)
+    before = vars(mlp).copy()
     with pytest.raises(ValueError, match="Training diverged in epoch 1: ") as caught:
-        mlp.fit(X.astype(dtype), y)
+        mlp.fit(X, y)
     assert_in_order(
         str(caught.value),
         "with learning_rate_init=100000 (this epoch's rate: 1e+05), momentum=0.5 and "
@@ -169,28 +163,10 @@ def test_divergence_is_an_error_with_values_and_facts(digits, dtype):
         "with standardize=False, the features are 12.",
         "alpha=0.3 divided by the effective number of samples, 1.8e+03, times the lea",
     )
-    assert not hasattr(mlp, "coefs_")
-    assert not hasattr(mlp, "n_features_in_")
+    assert vars(mlp) == before
 
 
 def test_divergence_after_weights_whose_squares_overflow(iris):
     mlp = plain((4,), "relu", learning_rate_init=1e100, alpha=0, random_state=0)
     with np.errstate(all="raise"), pytest.raises(ValueError, match="diverged in ep"):
         mlp.fit(*iris)
-
-
-def test_who_asks_never_to_be_stopped_is_not_told_that_he_was_not(iris):
-    mlp = MomentumMLPClassifier(
-        early_stopping=True, n_iter_no_change=np.inf, alpha=0, random_state=0
-    )
-    assert said_by(mlp, *iris) == ""
-    assert mlp.best_iter_ is not None
-
-
-def test_the_training_is_not_changed_by_it(iris):
-    mlp = slow(max_iter=50, learning_rate="constant")
-    epochs = copy.deepcopy(mlp)
-    assert said_by(mlp, *iris)
-    for _ in range(50):
-        epochs.partial_fit(*iris, classes=[0, 1, 2])  # which gives no advice
-    assert_array_equal(mlp.coefs_[0], epochs.coefs_[0])
