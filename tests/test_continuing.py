@@ -229,18 +229,6 @@ def test_what_a_scorer_gets_counts_anew_and_may_be_changed(iris):
     assert other.fit(*iris).best_iter_ == 4
 
 
-def test_another_schedule_forgets_how_far_adaptive_has_shrunk(iris):
-    mlp = plain(
-        (6,), learning_rate="adaptive", tol=9.0, n_iter_no_change=1, max_iter=9,
-        momentum=0.0, warm_start=True, random_state=0,
-    ).fit(*iris)  # fmt: skip
-    same, before = copy.deepcopy(mlp), mlp.coefs_[0].copy()
-    mlp.set_params(max_iter=1).fit(*iris)
-    same.set_params(max_iter=1, learning_rate="constant").fit(*iris)
-    shrunk, full = (np.abs(m.coefs_[0] - before).max() for m in (mlp, same))
-    assert full > 4 * shrunk > 0
-
-
 @pytest.mark.parametrize("bits", [np.random.MT19937, np.random.PCG64])
 def test_random_state_objects_continue_their_own_stream(iris, bits):
     def make(max_iter):

@@ -14,7 +14,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import make_classification
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
     GridSearchCV,
@@ -73,23 +72,34 @@ GROUPS = np.arange(150) // 10
 
 
 @pytest.mark.parametrize(
-    ("cv", "scoring"),
+    "params",
     [
-        (3, "neg_log_loss"),
-        (None, "accuracy"),
-        (StratifiedKFold(2, shuffle=True, random_state=3), None),
-        (PredefinedSplit(FOLD), "roc_auc_ovr"),
-        (EVEN_AND_ODD, "neg_log_loss"),
-        ([(FOLD < 0, FOLD == 0)], "neg_log_loss"),
+        {"cv": 3},
+        {"cv": None, "scoring": "accuracy"},
+        {"cv": StratifiedKFold(2, shuffle=True, random_state=3), "scoring": None},
+        {"cv": PredefinedSplit(FOLD), "scoring": "roc_auc_ovr"},
+        {"cv": EVEN_AND_ODD},
+        {"cv": [(FOLD < 0, FOLD == 0)]},
+        {"cv": 2, "early_stopping": True, "n_iter_no_change": 1}
+        | {"max_iter": 60, "search_max_iter": 60},
     ],
-    ids=["int", "None", "splitter", "predefined", "iterable", "masks"],
+    ids=[
+        "int",
+        "None",
+        "splitter",
+        "predefined",
+        "iterable",
+        "masks",
+        "early stopping",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:alpha_=")
 @pytest.mark.filterwarnings("ignore:The network has learned little")
-def test_equals_a_grid_search_number_for_number(iris, cv, scoring):
-    mlp = make(cv=cv, scoring=scoring).fit(*iris)
-    search = GridSearchCV(plain(mlp), {"alpha": ALPHAS}, cv=cv, scoring=scoring)
-    search.fit(*iris)
+def test_equals_a_grid_search_number_for_number(iris, params):
+    mlp = make(**params).fit(*iris)
+    search = GridSearchCV(
+        plain(mlp), {"alpha": ALPHAS}, cv=mlp.cv, scoring=mlp.scoring
+    ).fit(*iris)
     for i in range(search.n_splits_):
         found = search.cv_results_[f"split{i}_test_score"]
         assert_allclose(mlp.scores_[:, i], found, rtol=1e-13)
@@ -240,15 +250,6 @@ def test_warm_start_goes_on_without_a_search(iris):
     assert list(mlp.feature_names_in_) == list("abcd")
 
 
-def test_early_stopping_in_the_search_and_after_it(iris):
-    params = {"early_stopping": True, "n_iter_no_change": 1, "cv": 2}
-    mlp = make(max_iter=60, search_max_iter=60, **params).fit(*iris)
-    search = GridSearchCV(plain(mlp), {"alpha": ALPHAS}, cv=2, scoring="neg_log_loss")
-    found = search.fit(*iris).cv_results_["split0_test_score"]
-    assert_allclose(mlp.scores_[:, 0], found, rtol=1e-13)
-    assert mlp.best_iter_ == search.best_estimator_.best_iter_
-
-
 # -- folds and epochs ----------------------------------------------------------------
 
 
@@ -338,33 +339,22 @@ def fit_by(iris, function, **params):
     return make(scoring=score_by(function), **params).fit(*iris)
 
 
-@pytest.mark.parametrize("cv", ["auto", 2])
-def test_equal_scores_leave_alpha_near_the_default(iris, cv):
-    alphas = [9, 0.1, 0.8, 0.0]
-    assert fit_by(iris, lambda *_: 1.0, cv=cv, alphas=alphas).alpha_ == 0.8
-
-
-def test_nan_is_the_worst_score(iris):
-    def function(alpha, call):
-        return np.nan if alpha == 1 else -1e9 * alpha
-
-    assert fit_by(iris, function, cv=2).alpha_ == 0.1
-    assert fit_by(iris, lambda *_: np.nan, cv=2).alpha_ == 1.0
-
-
-def test_few_rows_need_evidence_against_the_default(iris):
-    """The best alpha, but for cv="auto" the nearest to .75 within a standard error."""
-
-    def noisy(alpha, call):
-        return (alpha == 3) * (0.1 + (-1) ** call)
-
-    def clear(alpha, call):
-        return (alpha == 3) * (0.1 + 0.01 * (-1) ** call)
-
-    assert fit_by(iris, noisy).alpha_ == 1
-    assert fit_by(iris, noisy, cv=4).alpha_ == 3
-    with pytest.warns(ConvergenceWarning, match="alpha_=3"):
-        assert fit_by(iris, clear).alpha_ == 3
+@pytest.mark.filterwarnings("ignore:alpha_=")
+@pytest.mark.parametrize(
+    ("function", "params", "alpha"),
+    [
+        (lambda a, call: 1.0, {"alphas": [9, 0.1, 0.8, 0.0]}, 0.8),
+        (lambda a, call: 1.0, {"alphas": [9, 0.1, 0.8, 0.0], "cv": 2}, 0.8),
+        (lambda a, call: np.nan if a == 1 else -1e9 * a, {"cv": 2}, 0.1),
+        (lambda a, call: np.nan, {"cv": 2}, 1.0),
+        # cv="auto" takes the nearest to .75 within 1.5 standard errors of the best.
+        (lambda a, call: (a == 3) * (0.1 + (-1) ** call), {}, 1.0),
+        (lambda a, call: (a == 3) * (0.1 + (-1) ** call), {"cv": 4}, 3.0),
+        (lambda a, call: (a == 3) * (0.1 + 0.01 * (-1) ** call), {}, 3.0),
+    ],
+)
+def test_the_choice(iris, function, params, alpha):
+    assert fit_by(iris, function, **params).alpha_ == alpha
 
 
 @pytest.mark.parametrize(
@@ -492,12 +482,3 @@ def test_callbacks_see_the_search_and_the_final_fit(iris):
     make(**params).set_callbacks(propagated).fit(*iris)
     kinds = [" ".join(event.split()[:2]) for event in propagated.events]
     assert kinds.count("begin epoch") == kinds.count("end epoch") == 1 + 1 + 2
-
-
-@needs_callbacks
-def test_a_progress_bar_counts_all_of_it(iris, capsys):
-    pytest.importorskip("rich")
-    from sklearn.callback import ProgressBar
-
-    make(cv=2).set_callbacks(ProgressBar()).fit(*iris)
-    assert "100" in capsys.readouterr().out
