@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same_fit
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import train_notebook
 from settings import plain
-from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
@@ -54,18 +52,6 @@ def test_initial_weights_are_the_notebooks_in_any_precision(iris, dtype):
         assert_array_equal(coef, expected.astype(dtype))
     for intercept in mlp.intercepts_:
         assert_allclose(intercept, 0.0, atol=1e-29)
-
-
-@pytest.mark.parametrize("batch_size", [None, 32])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_same_seed_same_weights(iris, batch_size, dtype):
-    X, y = iris[0].astype(dtype), iris[1]
-    mlp = plain(random_state=3, max_iter=4, batch_size=batch_size)
-    first, second = mlp.fit(X, y), clone(mlp).fit(X, y)
-    assert_same_fit(first, second)
-    other = clone(mlp).set_params(random_state=4).fit(X, y)
-    for a, b in zip(first.coefs_, other.coefs_, strict=True):
-        assert not np.array_equal(a, b)
 
 
 def test_the_loss_of_many_weights_is_as_exact_in_float32(rng):
