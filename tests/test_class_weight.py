@@ -107,6 +107,7 @@ def test_partial_fit_refuses_balanced(uneven):
         ({0: 1, 1: 1, 7: 3}, r"class_weight=.* has the labels \[7\]"),
         ({(0, 1): 2}, r"has the labels \[\(0, 1\)\]"),
         ({0: 1, 1: -2, 2: 1}, r"class_weight=.*weight -2 for the class 1"),
+        ({0: None}, "has the weight None for the class 0"),
         ({0: 0, 1: 0, 2: 0}, r"class_weight={.*} is zero for every"),
         ("even", "Got 'even'"),
     ],

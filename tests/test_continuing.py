@@ -254,20 +254,6 @@ def test_validation_curves_go_on(iris):
     assert_array_equal(np.isnan(late.validation_scores_), [True] * 2 + [False] * 2)
 
 
-def test_a_batch_may_lack_a_class(iris):
-    X, y = iris
-    names = np.array(["a", "b", "c"])[y]
-    mlp = plain((6,), random_state=0)
-    mlp.partial_fit(X[:50], names[:50], classes=["c", "a", "b"])
-    for _ in range(200):
-        for rows in (slice(0, 60), slice(40, 110), slice(100, 150)):
-            mlp.partial_fit(X[rows], names[rows])
-    assert mlp.n_iter_ == 601
-    assert mlp.score(X, names) > 0.8
-    warm = plain((6,), max_iter=2, warm_start=True).fit(X, names)
-    assert warm.fit(X[:60], names[:60]).n_iter_ == 4
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

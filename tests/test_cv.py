@@ -387,15 +387,6 @@ def test_no_advice_on_noise_nor_on_bad_candidates(iris, rng):
     assert make(**params).fit(*iris).alpha_ < 1
 
 
-def test_an_alpha_that_is_clearly_better_is_found():
-    X, y = make_classification(2000, 60, n_informative=9, flip_y=0.2, random_state=0)
-    a = MomentumMLPClassifierCV(random_state=0).fit(X[:1000], y[:1000])
-    b = MomentumMLPClassifier(random_state=0).fit(X[:1000], y[:1000])
-    assert a.alpha_ >= 3
-    of_a, of_b = (log_loss(y[1000:], mlp.predict_proba(X[1000:])) for mlp in (a, b))
-    assert of_b - of_a > 0.05
-
-
 # -- what goes wrong, and what is seen -----------------------------------------------
 
 

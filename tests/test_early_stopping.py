@@ -9,11 +9,7 @@ from helpers import assert_same_network
 from numpy.testing import assert_allclose
 from settings import plain
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import log_loss
-from sklearn.preprocessing import StandardScaler
-
-from skmlp import MomentumMLPClassifier
 
 make = partial(plain, hidden_layer_sizes=(12,), max_iter=15, random_state=0)
 # Learns within a few epochs and then gets worse: it stops early for sure.
@@ -209,40 +205,6 @@ def test_scorers_find_numpys_error_state_as_the_caller_left_it(split):
         make(scoring=score, max_iter=2).fit(X, y, **data)
         assert np.geterr() == outside
     assert seen == [outside] * 2
-
-
-def xor(rng):
-    X = rng.uniform(-1, 1, (300, 2))
-    return StandardScaler().fit_transform(X), (X[:, 0] * X[:, 1] > 0).astype(int)
-
-
-def texts(rng):
-    """900 short random texts in 3 classes: 8 telling words of 100 a class, 40 idle ones
-    of 1,000 in each."""
-    y = np.arange(900) % 3
-    words = [
-        [f"t{k}_{w}" for w in rng.randint(0, 100, 8)]
-        + [f"idle{w}" for w in rng.randint(0, 1000, 40)]
-        for k in y
-    ]
-    return TfidfVectorizer().fit_transform(map(" ".join, words)), y
-
-
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(
-    ("make_data", "params"),
-    [(xor, {"batch_size": 32, "max_iter": 1000}), (texts, {"max_iter": 1000})],
-)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_nobody_is_stopped_on_the_plateau_at_the_beginning(make_data, params, seed):
-    """Sigmoid networks begin with one: with patience from the first epoch on, these
-    ended at chance."""
-    X, y = make_data(np.random.RandomState(seed))
-    params = {"early_stopping": True, "random_state": seed} | params
-    mlp = plain((48,), alpha=0.01, **params).fit(X, y)
-    assert mlp.score(X, y) > 0.8
-    mlp = MomentumMLPClassifier(alpha=0.3, early_stopping=True, random_state=seed)
-    assert mlp.fit(X, y).score(X, y) > 0.8
 
 
 def test_nobody_is_stopped_where_there_is_nothing_to_learn(rng):

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same_fit
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import train_notebook
 from settings import plain
-from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
@@ -54,41 +52,6 @@ def test_initial_weights_are_the_notebooks_in_any_precision(iris, dtype):
         assert_array_equal(coef, expected.astype(dtype))
     for intercept in mlp.intercepts_:
         assert_allclose(intercept, 0.0, atol=1e-29)
-
-
-@pytest.mark.parametrize("batch_size", [None, 32])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_same_seed_same_weights(iris, batch_size, dtype):
-    X, y = iris[0].astype(dtype), iris[1]
-    mlp = plain(random_state=3, max_iter=4, batch_size=batch_size)
-    first, second = mlp.fit(X, y), clone(mlp).fit(X, y)
-    assert_same_fit(first, second)
-    other = clone(mlp).set_params(random_state=4).fit(X, y)
-    for a, b in zip(first.coefs_, other.coefs_, strict=True):
-        assert not np.array_equal(a, b)
-
-
-def test_a_fit_runs_exactly_max_iter_epochs(iris):
-    mlp = plain(max_iter=37).fit(*iris)
-    assert mlp.n_iter_ == len(mlp.loss_curve_) == 37
-    assert mlp.loss_ == mlp.loss_curve_[-1]
-    assert mlp.stop_reason_ == "max_iter"
-
-
-def test_alpha_means_the_same_for_every_batch_size(digits):
-    """With a rate so small that the network hardly moves, an epoch of mini-batches
-    adds up to one full-batch gradient for each step it took."""
-    X, y = digits[0][:1000] / 16, digits[1][:1000]
-
-    def mean_step(batch_size, n_steps):
-        mlp = plain(batch_size=batch_size, momentum=0.0, max_iter=1, random_state=0)
-        mlp.set_params(alpha=50.0, learning_rate_init=1e-6)
-        still = clone(mlp).set_params(alpha=0.0, learning_rate_init=1e-30).fit(X, y)
-        pairs = zip(mlp.fit(X, y).coefs_, still.coefs_, strict=True)
-        return [(a - b) / n_steps for a, b in pairs]
-
-    for full, mini in zip(mean_step(None, 1), mean_step(100, 10), strict=True):
-        assert_allclose(mini, full, rtol=1e-3, atol=1e-13)
 
 
 def test_the_loss_of_many_weights_is_as_exact_in_float32(rng):

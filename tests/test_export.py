@@ -79,12 +79,6 @@ def test_raw_features_in_mixed_units(iris, offset, labels, dtype):
         assert_array_equal(predicted, ours.predict(X))
 
 
-def test_many_classes(rng):
-    X, y = rng.normal(size=(120, 4)), np.arange(120) % 40
-    ours = make(max_iter=3).fit(X, y)
-    assert_array_equal(to_sklearn(ours).predict(X), ours.predict(X))
-
-
 def test_it_is_the_fitted_network_that_counts(iris):
     ours = make().fit(*iris)
     theirs = to_sklearn(

@@ -17,28 +17,6 @@ make = partial(plain, max_iter=60, random_state=0)
 
 
 @pytest.mark.parametrize(
-    "labels",
-    [
-        ["setosa", "versicolor", "virginica"],
-        [-7, 3, 1000],
-        [0.0, 1.0, 2.0],
-        [False, True],
-        np.array(["a", "b", "c"], dtype=object),
-    ],
-    ids=["strings", "ints", "floats", "bools", "objects"],
-)
-def test_labels_of_any_kind(iris, labels):
-    X, codes = iris[0], np.minimum(iris[1], len(labels) - 1)
-    y = np.asarray(labels)[codes]
-    mlp = make().fit(X, y)
-    assert_array_equal(mlp.classes_, np.unique(y))
-    predicted = mlp.predict(X)
-    assert predicted.dtype == y.dtype
-    assert np.mean(predicted == y) > 0.9
-    assert_array_equal(mlp.predict_proba(X), make().fit(X, codes).predict_proba(X))
-
-
-@pytest.mark.parametrize(
     ("container", "batch_size"),
     [(csr_array, None), (csr_array, 40), (csc_array, 40), (csc_matrix, 40)],
 )

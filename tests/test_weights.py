@@ -72,39 +72,3 @@ def test_zero_weight_equals_leaving_out_bit_for_bit(iris, batch_size):
 def test_bad_weights_are_refused(iris, weight, said):
     with pytest.raises(ValueError, match=said):
         full_batch().fit(*iris, sample_weight=weight)
-
-
-def test_weights_count_in_batches_of_one(iris):
-    """Weight 2 is a step twice as long there; it is not the same batch's mean."""
-    X, y = iris
-    mlp = full_batch(batch_size=1, alpha=0.0, max_iter=3, learning_rate_init=0.01)
-    unweighted = mlp.fit(X, y).predict_proba(X)
-    weighted = mlp.fit(X, y, sample_weight=np.where(y == 0, 10.0, 1.0))
-    assert weighted.predict_proba(X)[:, 0].mean() > unweighted[:, 0].mean() + 0.05
-
-
-def test_a_rare_class_is_found_whatever_the_batch_size():
-    """A class of 0.3 %, shifted by 0.7 in five features and weighted to balance: when
-    each batch was divided by its own weight, small batches without it took full steps
-    away from it, and found .24 of it at 32 where LogisticRegression finds .81."""
-    rng = np.random.RandomState(0)
-    y = (rng.uniform(size=20_000) < 0.003).astype(int)
-    X = rng.normal(size=(20_000, 5)) + 0.7 * y[:, None]
-    for batch_size, max_iter in [(None, 200), (200, 20), (32, 20)]:
-        mlp = plain(
-            (), class_weight="balanced", batch_size=batch_size, max_iter=max_iter,
-            learning_rate="cosine", learning_rate_init=0.05, random_state=0,
-        ).fit(X, y)  # fmt: skip
-        assert mlp.predict(X)[y == 1].mean() == pytest.approx(0.81, abs=0.04)
-
-
-@pytest.mark.parametrize("n_samples", [400, 401, 402])
-def test_a_small_last_batch_is_a_small_step(digits, n_samples):
-    """One row too many, in a batch of its own, used to cost a third of the accuracy."""
-    order = np.random.RandomState(1).permutation(len(digits[1]))
-    X, y = digits[0][order] / 16, digits[1][order]
-    mlp = plain(
-        (48, 32), batch_size=200, alpha=0.3, learning_rate="constant",
-        learning_rate_init=0.2, max_iter=200, random_state=0,
-    ).fit(X[:n_samples], y[:n_samples])  # fmt: skip
-    assert mlp.score(X[1000:], y[1000:]) > 0.93
