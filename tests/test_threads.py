@@ -571,3 +571,19 @@ def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
             assert mlp.loss_curve_ == whole[batch_size]
         assert len(calls) == (2 if flops == 1e9 else len(calls))
     assert len(calls) == 2 * -(-3000 // 32)  # a batch a call at the least
+
+
+def test_ctrl_c_waits_for_a_tenth_of_a_second_at_most(rng, monkeypatch):
+    """By the operations of a call, not by a clock: 1e9, products alone."""
+    rows = []
+
+    def spy(kernel, *args):
+        start, stop, _ = args[-3:]
+        rows.append(stop - start)
+        return kernel(*args)
+
+    replace_kernel(monkeypatch, "train_rows", spy)
+    X, y = rng.normal(size=(20_000, 100)), np.arange(20_000) % 2
+    plain((500,), batch_size=32, max_iter=1).fit(X, y)
+    assert len(rows) > 1
+    assert max(rows) * 6 * (100 * 500 + 500 * 2) <= 1e9
