@@ -106,7 +106,7 @@ def run_epoch(task, buffers, team):
     )
 
     def pass_through(start, stop, workspace):
-        while start < stop:
+        while start < stop and not team.has_failed:
             end = min(start + buffers.rows_a_call, stop)
             start = kernels.train_rows(*args, workspace, step, start, end, 0)
 

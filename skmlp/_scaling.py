@@ -65,11 +65,7 @@ class Statistics(NamedTuple):
     @np.errstate(all="ignore")
     def merge(self, other):
         """Statistics of the rows of both; the same numbers where both have the same."""
-        # However long a dense feature was constant, that tells nothing of its scale.
-        is_constant = (self.second == 0) & (not self.is_sparse)
-        at_most = np.minimum(self.weight, other.weight)
-        before = np.where(is_constant, at_most, self.weight)
-        weight = before + other.weight
+        weight = self.weight + other.weight
         share, apart = other.weight / weight, other.first - self.first
         more = other.second - self.second
         if not self.is_sparse:
@@ -118,7 +114,13 @@ def _of_sparse(X, rows, weight):
 def update(seen, X, sample_weight):
     """Statistics with the rows of X counted in."""
     if seen.is_sparse:
-        X = csr_array(X)
+        X = csr_array(X if issparse(X) else X[:])
     elif issparse(X):
         X = X.toarray()
-    return seen.merge(measure(X, sample_weight))
+    found = measure(X, sample_weight)
+    if not seen.is_sparse:
+        # However long a feature was constant, that tells nothing of its scale.
+        at_most = np.minimum(seen.weight, found.weight)
+        weight = np.where(seen.second == 0, at_most, seen.weight)
+        seen = seen._replace(weight=weight)
+    return seen.merge(found)

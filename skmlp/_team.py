@@ -12,7 +12,7 @@ class Team:
     interrupt kept that from doing its work."""
 
     def __init__(self, n_threads):
-        self.process, self.threads = os.getpid(), []
+        self.process, self.threads, self.has_failed = os.getpid(), [], False
         self.work, self.done = SimpleQueue(), SimpleQueue()
         weakref.finalize(self, self.work.put, None).atexit = False
         for _ in range(n_threads - 1):
@@ -47,6 +47,7 @@ class Team:
                     results[i] = function(items[i])
             except BaseException as error:
                 errors.append(error)
+                self.has_failed = True  # a long function may look at it
                 for _ in turns:  # nobody begins another
                     pass
 

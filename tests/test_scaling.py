@@ -13,7 +13,7 @@ from sklearn.datasets import load_wine
 from sklearn.preprocessing import StandardScaler, scale
 
 from skmlp import MomentumMLPClassifier
-from skmlp._scaling import ROW_LENGTH
+from skmlp._scaling import ROW_LENGTH, measure
 
 
 def short(**params):
@@ -261,3 +261,18 @@ def test_the_unit_of_weights_does_not_change_a_streams_steps(digits, weight):
         mlp.partial_fit(X[i : i + 1], y[i : i + 1], sample_weight=[weight])
     assert mlp.learning_rate_init_ == pytest.approx(0.2 / 32, rel=1e-12)
     assert mlp.score(X[1100:], y[1100:]) > 0.9
+
+
+def test_a_feature_that_begins_constant_is_measured_as_any_other():
+    X = np.random.RandomState(0).normal(size=(200_000, 2))
+    X[:199_000, 1] = 0  # for the first blocks
+    found = measure(X, None)
+    assert_allclose(found.first, X.mean(axis=0), rtol=1e-9, atol=1e-12)
+    assert_allclose(found.second, X.var(axis=0), rtol=1e-9)
+
+
+def test_a_sparse_stream_goes_on_with_dense_rows_of_weight_0():
+    X, y, weight = np.eye(6), np.arange(6) % 2, np.array([1, 1, 0, 1, 1, 1.0])
+    mlp = MomentumMLPClassifier(2).partial_fit(csr_array(X), y, classes=[0, 1])
+    mlp.partial_fit(X, y, sample_weight=weight)
+    assert mlp.n_iter_ == 2
