@@ -96,11 +96,13 @@ def unusual_rate(task):
 
 def unusual_features(task):
     """Rows far from their usual length, where they are not standardised."""
+    if task.network.scale is not None:
+        return None
     rows = task.X[some_rows(task.X)]
     numbers = rows.data if issparse(rows) else rows
     length = np.sqrt(np.square(numbers, dtype=np.float64).sum() / rows.shape[0])
     usual = ROW_LENGTH if issparse(rows) else min(ROW_LENGTH, np.sqrt(rows.shape[1]))
-    if task.network.scale is None and not 0.1 <= length / usual <= 3:
+    if not 0.1 <= length / usual <= 3:
         return (
             f"With standardize=False, the features are {length / usual:.3g} times as "
             "large as suits the network (root mean square). Leave standardize=True, or "

@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import warnings
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,18 +76,7 @@ class MachineCode(NullCache):
     before_compiling = None
 
     def __init__(self, function):
-        self.name = function.__name__
-        modules = "_kernels", "_activations", "_blas", "_network"
-        specs = [find_spec(f"{__package__}.{name}") for name in modules]
-        sources = [spec.loader.get_source(spec.name) for spec in specs]
-        releases = (
-            version("skmlp"),
-            numba.__version__,
-            llvmlite.__version__,
-            sys.version,
-        )
-        options = config.OPT, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK
-        self.stamp = repr((sources, releases, str(options)))
+        self.name, self.stamp = function.__name__, stamp()
 
     def load_overload(self, sig, target_context):
         for path in self._paths(sig, target_context.codegen()):
@@ -126,6 +116,18 @@ class MachineCode(NullCache):
         key = repr((self.stamp, str(sig), codegen.magic_tuple()))
         name = f"{self.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.nbc"
         return [folder / name for folder in folders()]
+
+
+@cache  # for all entries
+def stamp():
+    """What all machine code depends on: sources, releases, compiler options."""
+    modules = "_kernels", "_activations", "_blas", "_network"
+    specs = [find_spec(f"{__package__}.{name}") for name in modules]
+    sources = [spec.loader.get_source(spec.name) for spec in specs]
+    ours = version("skmlp")  # where a frozen program has no sources
+    releases = ours, numba.__version__, llvmlite.__version__, sys.version
+    options = config.OPT, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK
+    return repr((sources, releases, str(options)))
 
 
 def folders():

@@ -148,17 +148,9 @@ def multiply(rows, csr, data, start, W, Z):
     """Z (B, n_out) <- rows W"""
     if csr is None:
         multiply_add(rows, W, 0, Z)
-        return
-    values, columns, starts = csr
-    Z[:] = 0
-    for j in range(Z.shape[0]):
-        row = data.rows[start + j] if data.rows.size else start + j
-        for at in range(starts[row], starts[row + 1]):
-            x, column = values[at], columns[at]
-            if data.inverse_scale.size:
-                x = values.dtype.type(x * data.inverse_scale[column])
-            for i in range(Z.shape[1]):
-                Z[j, i] += x * W[column, i]
+    else:
+        Z[:] = 0
+        add_sparse_product(csr, data, start, Z.shape[0], False, W, Z)
 
 
 @kernel
@@ -166,18 +158,25 @@ def multiply_transposed(rows, csr, data, start, dZ, is_first, dW):
     """dW (n_in, n_out) <- rows^T dZ, added to dW unless first"""
     if csr is None:
         multiply_add(rows.T, dZ, 0 if is_first else 1, dW)
-        return
+    else:
+        if is_first:
+            dW[:] = 0
+        add_sparse_product(csr, data, start, dZ.shape[0], True, dZ, dW)
+
+
+@kernel
+def add_sparse_product(csr, data, start, B, is_transposed, A, C):
+    """C <- C + rows A for B rows of CSR data, or C <- C + rows^T A"""
     values, columns, starts = csr
-    if is_first:
-        dW[:] = 0
-    for j in range(dZ.shape[0]):
+    for j in range(B):
         row = data.rows[start + j] if data.rows.size else start + j
         for at in range(starts[row], starts[row + 1]):
             x, column = values[at], columns[at]
             if data.inverse_scale.size:
                 x = values.dtype.type(x * data.inverse_scale[column])
-            for i in range(dZ.shape[1]):
-                dW[column, i] += x * dZ[j, i]
+            source, target = (j, column) if is_transposed else (column, j)
+            for i in range(A.shape[1]):
+                C[target, i] += x * A[source, i]
 
 
 # -- layers --------------------------------------------------------------------------

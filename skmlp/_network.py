@@ -11,11 +11,9 @@ from scipy.sparse import issparse
 # Each has a branch in activate and in differentiate of _activations.py.
 ACTIVATIONS = ("logistic", "tanh", "relu", "identity")
 
-
 LEAST_ROWS, MOST_ROWS = 64, 256  # of a micro-batch
-SMALL_PRODUCT = (
-    10**6
-)  # multiplications that OpenBLAS does without a copy of its factors
+# Multiplications that OpenBLAS does without a copy of its factors.
+SMALL_PRODUCT = 10**6
 
 
 class Layout(NamedTuple):

@@ -371,6 +371,21 @@ def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
 # -- training ------------------------------------------------------------------------
 
 
+def meet_in(monkeypatch, kernel, n_threads):
+    """Let the first n_threads that call a kernel wait for each other; the set of all
+    that call it."""
+    seen, meet = set(), threading.Barrier(n_threads)
+
+    def spy(original, *args):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            meet.wait(timeout=60)
+        return original(*args)
+
+    replace_kernel(monkeypatch, kernel, spy)
+    return seen
+
+
 @pytest.fixture
 def small_groups(monkeypatch):
     """A group of a batch goes to a thread, however little there is to do."""
@@ -400,16 +415,7 @@ def test_trainings_are_the_same_however_many_threads(
 
 
 def test_groups_of_a_batch_go_to_several_threads(rng, small_groups, monkeypatch):
-    seen = set()
-    meet = threading.Barrier(2)
-
-    def spy(kernel, *args):
-        if threading.get_ident() not in seen:
-            seen.add(threading.get_ident())
-            meet.wait(timeout=60)
-        return kernel(*args)
-
-    replace_kernel(monkeypatch, "train_rows", spy)
+    seen = meet_in(monkeypatch, "train_rows", 2)
     plain(batch_size=64, max_iter=1).fit(rng.normal(size=(64, 3)), np.arange(64) % 2)
     assert len(seen) == 2
 
@@ -485,19 +491,13 @@ def fitted(digits, monkeypatch):
 
 def test_blocks_are_predicted_in_as_many_threads_as_blas_may_use(fitted, monkeypatch):
     mlp, X = fitted
-    seen, results = set(), []
-
-    def spy(kernel, *args):
-        if threading.get_ident() not in seen:
-            seen.add(threading.get_ident())
-            all_at_work.wait(timeout=60)
-        return kernel(*args)
-
-    replace_kernel(monkeypatch, "predict_rows", spy)
+    results = []
     for n_threads in (1, 2):
-        seen.clear()
-        all_at_work = threading.Barrier(n_threads)
-        with threadpool_limits(n_threads, user_api="blas"):
+        with (
+            threadpool_limits(n_threads, user_api="blas"),
+            monkeypatch.context() as patch,
+        ):
+            seen = meet_in(patch, "predict_rows", n_threads)
             results.append(mlp.predict_proba(X))
         assert len(seen) == n_threads
     assert_array_equal(*results)
