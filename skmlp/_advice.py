@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import issparse
 
-from ._prediction import mean_cross_entropy
+from ._prediction import NotFinite, mean_cross_entropy
 from ._scaling import ROW_LENGTH
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # of X that are looked at
@@ -43,7 +43,10 @@ def advice(task):
     X, y = task.X[some], task.y[some]
     weight = None if task.sample_weight is None else task.sample_weight[some]
     network = task.network._replace(params=state.kept.params)
-    loss = mean_cross_entropy(network, X, y, weight)
+    try:
+        loss = mean_cross_entropy(network, X, y, weight)
+    except NotFinite as error:  # after the last step
+        raise diverged(task) from error
     found = facts(task)
     if not found and state.n_new >= MANY_EPOCHS:
         found = ["Try a smaller learning_rate_init or alpha, or more epochs."]

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._advice import advice, diverged, other_units
+from ._advice import advice, other_units
 from ._callbacks import CallbackSupportMixin, FitCallbacks, with_callbacks
 from ._input import (
     check_rows,
@@ -25,7 +25,7 @@ from ._input import (
     known_classes,
 )
 from ._network import ACTIVATIONS, architecture_of
-from ._prediction import Network, NotFinite, map_blocks, needs_dense_rows
+from ._prediction import Network, map_blocks, needs_dense_rows
 from ._scaling import Statistics, measure, update
 from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
 from ._stacklevel import stacklevel
@@ -607,8 +607,6 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 said = advice(task)
             self._become(draft._attributes_at(task, task.state))
             return said
-        except NotFinite as error:  # scores may overflow before the loss does
-            raise diverged(task) from error
         except KeyboardInterrupt:
             if task.state.n_new > 0:
                 task.state.stop_reason = task.state.stop_reason or "interrupted"
@@ -774,6 +772,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         shape = (X.shape[0],) if finish else (X.shape[0], len(self.classes_))
         out = np.empty(shape, dtype or X.dtype)
 
+        @np.errstate(over="ignore")  # of the difference of two scores
         def fill(rows, values):
             out[rows] = finish(values) if finish else values
 

@@ -109,23 +109,28 @@ def map_blocks(function, values, X, network):
     def of_block(start):
         args = arguments(start)
         kernels.predict_rows.prepare(kind, *args)
-        rows = slice(start, start + len(args[-1]))
-        if not kernels.predict_rows(*args):
-            raise NotFinite(
-                f"The network's scores of rows {start} to {rows.stop - 1} are not "
-                f"finite in {X.dtype}: {cause_of_overflow(X[rows], network)}."
-            )
-        return function(rows, args[-1])
+        if kernels.predict_rows(*args):
+            return function(slice(start, start + len(args[-1])), args[-1])
+        failed.append(start)
 
-    starts = range(0, n_rows, block)
-    if len(starts) == 1:
-        return [call(of_block, 0)]
+    starts, failed = range(0, n_rows, block), []
     n_threads = min(len(starts), int(n_rows * architecture.row_flops(X) / THREAD_FLOPS))
     n_threads = min(n_threads, blas_limit()) if n_threads > 1 else 1
     if n_threads > 1:  # a warning points at the caller's thread
         kernels.predict_rows.prepare(kind, *arguments(0))
-    with Team(n_threads) as team:
-        return call(team.map, of_block, starts)
+    if len(starts) == 1:
+        results = [call(of_block, 0)]
+    else:
+        with Team(n_threads) as team:
+            results = call(team.map, of_block, starts)
+    if failed:
+        start = min(failed)
+        stop = min(start + block, n_rows)
+        raise NotFinite(
+            f"The network's scores of rows {start} to {stop - 1} are not finite in "
+            f"{X.dtype}: {cause_of_overflow(X[start:stop], network)}."
+        )
+    return results
 
 
 def cause_of_overflow(rows, network):

@@ -30,6 +30,7 @@ class Team:
         return self
 
     def __exit__(self, *error):
+        self.has_failed = True  # an interrupt may have left work to do
         self.work.put(None)
         for thread in self._helpers():
             thread.join()
@@ -44,12 +45,12 @@ class Team:
         def work():
             try:
                 for i in turns:  # each i goes to one thread
+                    if self.has_failed:
+                        break
                     results[i] = function(items[i])
             except BaseException as error:
                 errors.append(error)
                 self.has_failed = True  # a long function may look at it
-                for _ in turns:  # nobody begins another
-                    pass
 
         helpers = self._helpers()
         for _ in helpers:

@@ -12,13 +12,14 @@ meanwhile by threadpoolctl, and keeps longer, is lost.
 import os
 import threading
 from functools import cache
+from weakref import WeakSet
 
 import scipy.linalg  # noqa: F401, compiled code calls its BLAS
 from numba.core.compiler_lock import global_compiler_lock
 from threadpoolctl import ThreadpoolController
 
 _lock = threading.RLock()  # re-entrant: a signal's handler may fit, too
-_callers: set = set()  # threads in a compiled call
+_calls = WeakSet()  # those under way
 _restore: list = []  # (set, number) of each library, as the first of them found it
 
 
@@ -48,18 +49,25 @@ def _libraries():
     ]
 
 
+class Call:
+    """Held by `call` alone: where an interrupt keeps it from saying that it ends, this
+    ends with it."""
+
+
 def call(function, *args):
-    """function(*args), with one BLAS thread."""
+    """function(*args), with one BLAS thread; in a signal's handler within another call,
+    too."""
+    this = Call()
     try:
-        _limit()
+        _limit(this)
         return function(*args)
     finally:
-        _unlimit()
+        _unlimit(this)
 
 
-def _limit():
+def _limit(this):
     with _lock:
-        _callers.add(threading.get_ident())
+        _calls.add(this)
         for get, set_number in _libraries():
             number = get()
             if number != 1:  # else it is our own limit, or the user's
@@ -67,10 +75,10 @@ def _limit():
                 set_number(1)
 
 
-def _unlimit():
+def _unlimit(*calls):
     with _lock:
-        _callers.discard(threading.get_ident())
-        if not _callers:
+        _calls.difference_update(calls)
+        if not _calls:
             for set_number, number in _restore:
                 set_number(number)
             _restore.clear()
@@ -100,8 +108,7 @@ def _after_fork():
 
 
 def _after_fork_in_child():
-    _callers.clear()
-    _unlimit()
+    _unlimit(*_calls)
     _after_fork()
 
 

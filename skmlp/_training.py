@@ -21,7 +21,7 @@ import numpy as np
 
 from ._advice import diverged
 from ._epoch import Buffers, run_epoch
-from ._prediction import Network, mean_cross_entropy
+from ._prediction import Network, NotFinite, mean_cross_entropy
 from ._progress import print_lines
 from ._schedules import SMALLEST_RATE, scheduled_rate
 from ._team import Team
@@ -207,12 +207,20 @@ def validate(task, state):
     data, score, loss = task.validation, np.nan, np.nan
     if data is None:
         return score, loss
-    if data.record or data.score is None:
-        network = task.network._replace(params=state.params)
-        loss = mean_cross_entropy(network, data.X, data.y, data.sample_weight)
-        score = -loss
-    if data.score is not None:
-        score = data.score(task, state)
+    network = task.network._replace(params=state.params)
+    try:
+        if data.record or data.score is None:
+            loss = mean_cross_entropy(network, data.X, data.y, data.sample_weight)
+            score = -loss
+        if data.score is not None:
+            score = data.score(task, state)
+    except NotFinite as error:
+        try:
+            mean_cross_entropy(network, task.X, task.y, task.sample_weight)
+        except NotFinite:
+            raise diverged(task) from error
+        error.add_note("(In the validation data; the training data are sound.)")
+        raise
     return score, loss + task.penalty(state.params)
 
 

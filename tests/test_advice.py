@@ -190,6 +190,15 @@ def test_scores_that_overflow_before_the_loss_does_are_a_divergence(scoring):
     assert not hasattr(mlp, "coefs_")
 
 
+@pytest.mark.filterwarnings("ignore:X_val looks unlike X")
+def test_validation_data_that_overflow_are_not_called_a_divergence(iris):
+    X, y = iris[0].astype(np.float32), iris[1]
+    mlp = plain(activation="relu")
+    with pytest.raises(ValueError, match=r"largest feature|too large") as caught:
+        mlp.fit(X, y, X_val=np.full_like(X, 3e38), y_val=y)
+    assert "validation data" in caught.value.__notes__[0]
+
+
 def test_validation_data_in_other_units(iris, digits):
     """As for the last step of a Pipeline that is given rows as they were before it."""
     for (X, y), dtype in [

@@ -87,6 +87,16 @@ def test_fits_and_predictions_have_it_so(rng, monkeypatch, batch_size):
     assert during == [{2}]  # code of the user's finds what the user set
 
 
+def test_a_call_within_a_call_leaves_the_limit():
+    """Of a signal's handler that predicts in the middle of a training."""
+
+    def inside():
+        _threads.call(list)
+        return blas_limits()
+
+    assert set(_threads.call(inside).values()) == {1}
+
+
 def test_an_error_gives_back():
     with pytest.raises(ZeroDivisionError):
         _threads.call(lambda: 1 / 0)
@@ -448,6 +458,26 @@ def test_an_error_in_a_thread_of_training_is_raised(rng, small_groups, monkeypat
     assert threading.active_count() == before
 
 
+def test_an_interrupt_ends_the_work_of_all_threads():
+    """Nobody begins another turn, and long ones may look whether to end."""
+    n_done = []
+
+    def work(turn):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        while not team.has_failed:
+            time.sleep(0.001)
+        n_done.append(turn)
+
+    with Team(2) as team:
+        with pytest.raises(KeyboardInterrupt):
+            team.map(work, range(10_000))
+        assert len(n_done) <= 1
+    with Team(2) as team:  # it may come while work is handed over
+        team.work.put(lambda: work(0))
+    assert not any(thread.is_alive() for thread in team.threads)
+
+
 FORK_IN_A_FIT = """
 import os, signal, sys, warnings
 import numpy as np
@@ -523,6 +553,24 @@ def test_an_error_in_a_thread_of_prediction_is_raised(fitted, monkeypatch):
     replace_kernel(monkeypatch, "predict_rows", fails)
     with pytest.raises(MemoryError, match="no room for a block"):
         fitted[0].predict(fitted[1])
+
+
+def test_of_scores_that_overflow_the_first_rows_are_named(fitted, digits):
+    X = fitted[1].copy()
+    mlp = plain((), max_iter=1).fit(X, digits[1])
+    X[[300, 1500]] = 1e308
+    with pytest.raises(ValueError, match="scores of rows 256 to 319 are not finite"):
+        mlp.predict(X)
+
+
+def test_a_difference_of_scores_that_overflows_warns_in_no_thread(fitted, digits):
+    """NumPy's error state does not reach other threads."""
+    X = fitted[1].astype(np.float32)
+    mlp = plain((), max_iter=1).fit(X, digits[1] % 2)
+    mlp.coefs_ = [np.zeros_like(mlp.coefs_[0])]
+    mlp.intercepts_ = [np.array([-3e38, 3e38], np.float32)]
+    with np.errstate(all="raise"):
+        assert (mlp.decision_function(X) == np.inf).all()
 
 
 @pytest.mark.parametrize("n_given", [0, 1])
