@@ -1,4 +1,4 @@
-"""LossCurveDisplay: the losses of fits, epoch by epoch, as a picture."""
+"""LossCurveDisplay: the losses and scores of fits, epoch by epoch, as a picture."""
 
 from copy import copy
 
@@ -10,6 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 class LossCurveDisplay:
     """Training and validation loss per epoch, of one fit or of several.
+
+    The first losses are often so large, with their penalty on wide first weights, that
+    beside them nothing else could be seen. So the linear axis ends where they are more
+    than twice as large as all losses after the first tenth of the epochs.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_estimators` to
     make one. All parameters are stored as attributes.
@@ -27,23 +31,25 @@ class LossCurveDisplay:
     names : list of (str or None), default=None
         For each fit what its labels in the legend begin with, or None.
     validation_scores : list of (sequence of float or None), default=None
-        For each fit the score of the validation data after each epoch, or None.
-    score_name : str, default="score"
-        What the scores are called.
+        For each fit the validation score of each epoch, nan where there was none; or
+        None.
+    score_names : list of (str or None), default=None
+        For each fit what its scores are, such as "accuracy", or None.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        The curves: for each fit the training loss and, where there is one, the
-        validation loss, dashed; a fit that has a name has one colour.
+        The losses: for each fit that of training and, where there is one, that of
+        validation, dashed. One fit has two colours, several have one each.
     score_lines_ : list of matplotlib Line2D
-        The scores, where they are drawn.
+        The validation scores, dash-dotted; empty without ``scores=True``.
     best_iter_lines_ : list of matplotlib Line2D
-        The vertical lines at the restored epochs.
+        The vertical lines at the restored epochs, dotted.
     ax_ : matplotlib Axes
         The axes drawn on.
     score_ax_ : matplotlib Axes or None
-        The axes of the scores, on the right, where they are drawn.
+        The axes of the scores, which share the epochs with `ax_`; None without
+        ``scores=True``.
     figure_ : matplotlib Figure
         The figure that `ax_` belongs to.
 
@@ -63,28 +69,25 @@ class LossCurveDisplay:
     'log'
     """
 
+    # fmt: off
     def __init__(
-        self,
-        *,
-        loss_curves,
-        validation_loss_curves=None,
-        best_iters=None,
-        names=None,
-        validation_scores=None,
-        score_name="score",
+        self, *, loss_curves, validation_loss_curves=None, best_iters=None, names=None,
+        validation_scores=None, score_names=None,
     ):
+        # fmt: on
         self.loss_curves = loss_curves
         self.validation_loss_curves = validation_loss_curves
         self.best_iters = best_iters
         self.names = names
         self.validation_scores = validation_scores
-        self.score_name = score_name
+        self.score_names = score_names
 
     @classmethod
-    def from_estimator(cls, estimator, *, name=None, **how):
+    def from_estimator(cls, estimator, *, name=None, **plot_kw):
         """Draw the loss curves of one fitted estimator.
 
-        Call it again with `ax` to draw another estimator's beside them.
+        Call it again with `ax` to draw another estimator's losses beside them. (To
+        compare scores, use :meth:`from_estimators`.)
 
         Parameters
         ----------
@@ -94,8 +97,8 @@ class LossCurveDisplay:
             :class:`~sklearn.neural_network.MLPClassifier`.
         name : str, default=None
             What the labels in the legend begin with.
-        **how : dict
-            Parameters of :meth:`plot`: ax, log_scale, scores and line_kw.
+        **plot_kw : dict
+            Keywords of :meth:`plot`: `ax`, `log_scale`, `scores` and `line_kw`.
 
         Returns
         -------
@@ -108,13 +111,15 @@ class LossCurveDisplay:
             If the estimator is not fitted.
         TypeError
             If it has no `loss_curve_`.
+        ValueError
+            If `scores` are asked for and it has no `validation_scores_`.
         ImportError
             If matplotlib is not installed.
         """
-        return cls.from_estimators([estimator], names=[name], **how)
+        return cls.from_estimators([estimator], names=[name], **plot_kw)
 
     @classmethod
-    def from_estimators(cls, estimators, *, names, **how):
+    def from_estimators(cls, estimators, *, names, **plot_kw):
         """Draw the loss curves of several fitted estimators, to compare them.
 
         Parameters
@@ -123,8 +128,8 @@ class LossCurveDisplay:
             Fitted, as in :meth:`from_estimator`.
         names : list of str
             For each estimator what its labels in the legend begin with.
-        **how : dict
-            Parameters of :meth:`plot`: ax, log_scale, scores and line_kw.
+        **plot_kw : dict
+            Keywords of :meth:`plot`: `ax`, `log_scale`, `scores` and `line_kw`.
 
         Returns
         -------
@@ -138,7 +143,8 @@ class LossCurveDisplay:
         TypeError
             If an estimator has no `loss_curve_`.
         ValueError
-            If there are not as many names as estimators.
+            If there are not as many names as estimators, or `scores` are asked for
+            and no estimator has `validation_scores_`.
         ImportError
             If matplotlib is not installed.
         """
@@ -149,19 +155,14 @@ class LossCurveDisplay:
                 f"Got names={names!r}, but expected one for each of the "
                 f"{len(fitted)} estimators."
             )
-        display = cls(
-            loss_curves=[copy(mlp.loss_curve_) for mlp in fitted],
-            validation_loss_curves=[
-                copy(getattr(mlp, "validation_loss_curve_", None)) for mlp in fitted
-            ],
-            best_iters=[getattr(mlp, "best_iter_", None) for mlp in fitted],
+        return cls(
+            loss_curves=copies(fitted, "loss_curve_"),
+            validation_loss_curves=copies(fitted, "validation_loss_curve_"),
+            best_iters=copies(fitted, "best_iter_"),
             names=names,
-            validation_scores=[
-                copy(getattr(mlp, "validation_scores_", None)) for mlp in fitted
-            ],
-            score_name=score_name_of(fitted),
-        )
-        return display.plot(**how)
+            validation_scores=copies(fitted, "validation_scores_"),
+            score_names=[name_of_score(mlp) for mlp in fitted],
+        ).plot(**plot_kw)
 
     def plot(self, ax=None, *, log_scale=False, scores=False, line_kw=None):
         """Draw the loss curves.
@@ -171,14 +172,12 @@ class LossCurveDisplay:
         ax : matplotlib Axes, default=None
             The axes to draw on. None makes a new figure.
         log_scale : bool, default=False
-            Whether the loss is on a logarithmic scale. Otherwise the axis ends where
-            the first epochs, whose losses are often many times as high, would leave
-            no room for the rest.
+            Whether the loss is on a logarithmic scale.
         scores : bool, default=False
-            Whether to draw the scores of the validation data, too, on an axis to the
-            right.
+            Whether to draw the validation scores too, on an axis at the right.
+            `early_stopping` restores the epoch where they are best, to `tol`.
         line_kw : dict, default=None
-            Keywords for all curves, as matplotlib's ``plot`` takes them.
+            Keywords for matplotlib's ``plot``, used for all curves.
 
         Returns
         -------
@@ -188,75 +187,54 @@ class LossCurveDisplay:
 
         Raises
         ------
+        ValueError
+            If `scores` are asked for and there are none.
         ImportError
             If matplotlib is not installed.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        import matplotlib.pyplot as plt
-        from matplotlib.ticker import MaxNLocator
+        from matplotlib import cbook, lines, pyplot, ticker
 
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.score_ax_ = ax.twinx() if scores else None
         absent = [None] * len(self.loss_curves)
-        fits = zip(
+        all_scores = (scores and self.validation_scores) or absent
+        if scores and all(values is None for values in all_scores):
+            raise ValueError("Got scores=True, but expected fits with validation data.")
+        if ax is None:
+            _, ax = pyplot.subplots(layout="constrained")
+        score_ax = ax.twinx() if scores else None
+        style = cbook.normalize_kwargs(line_kw, lines.Line2D)
+        self.lines_, self.score_lines_, self.best_iter_lines_ = [], [], []
+        for losses, validation_losses, best_iter, name, fit_scores, score_name in zip(
             self.loss_curves,
             self.validation_loss_curves or absent,
-            self.validation_scores or absent,
             self.best_iters or absent,
             self.names or absent,
+            all_scores,
+            self.score_names or absent,
             strict=True,
-        )
-        self.lines_, self.score_lines_, self.best_iter_lines_ = [], [], []
-        for losses, validation_losses, fit_scores, best_iter, name in fits:
-            style, prefix = dict(line_kw or {}), "" if name is None else f"{name}: "
-            self.lines_.append(draw(ax, losses, label=f"{prefix}training", **style))
-            if name is not None:  # one of several: a colour for each
-                style["color"] = self.lines_[-1].get_color()
-            if validation_losses is not None:
-                style = {"linestyle": "--", **style}
-                label = f"{prefix}validation"
-                self.lines_.append(draw(ax, validation_losses, label=label, **style))
+        ):
+            prefix = "" if name is None else f"{name}: "
+            self.lines_ += draw(ax, losses, {"label": f"{prefix}training loss"} | style)
+            color = {"color": self.lines_[-1].get_color()} if len(absent) > 1 else {}
+            how = {"label": f"{prefix}validation loss", "linestyle": "--"}
+            self.lines_ += draw(ax, validation_losses, how | color | style)
+            how = {"label": f"{prefix}validation {score_name or 'score'}"}
+            how |= {"linestyle": "-.", "color": "C2"} | color | style
+            self.score_lines_ += draw(score_ax, fit_scores, how)
             if best_iter is not None:
-                color = self.lines_[-1].get_color()
-                label = f"{prefix}restored epoch {best_iter}"
-                line = ax.axvline(best_iter, color=color, linestyle=":", label=label)
-                self.best_iter_lines_.append(line)
-            if scores and fit_scores is not None:
-                style = {"color": "C2", **style, "linestyle": "-."}
-                label = f"{prefix}{self.score_name}"
-                line = draw(self.score_ax_, fit_scores, label=label, **style)
-                self.score_lines_.append(line)
-        ax.set(xlabel="epoch", ylabel="loss")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if max(map(len, self.loss_curves)) > 1:
-            ax.set_xlim(left=1)
-        if log_scale:
-            ax.set_yscale("log")
-        else:
-            show_later_epochs(ax)
+                how = {"label": f"{prefix}restored epoch {best_iter}"}
+                how |= {"linestyle": ":", "color": "C2"} | color
+                self.best_iter_lines_.append(ax.axvline(best_iter, **how))
+        ax.set(xlabel="epoch", ylabel="loss", xmargin=0)
+        ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
+        set_loss_axis(ax, log_scale)
+        handles, place = ax.get_legend_handles_labels()[0] + self.score_lines_, "best"
         if scores:
-            self.score_ax_.set_ylabel(self.score_name)
-        ax.legend(handles=[*ax.get_lines(), *self.score_lines_])
-        self.ax_, self.figure_ = ax, ax.figure
+            score_ax.set(ylabel="validation score", xmargin=0)
+            place = "center right"  # most often free: "best" sees only the scores
+        (score_ax or ax).legend(handles=handles, loc=place)  # above all curves
+        self.ax_, self.score_ax_, self.figure_ = ax, score_ax, ax.figure
         return self
-
-
-def show_later_epochs(ax):
-    """End the axis of losses at three times the highest of the later nine tenths."""
-    lines = [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
-    curves = [np.asarray(line.get_ydata()) for line in lines]
-    top = 3 * max((np.nanmax(y[len(y) // 10 :]) for y in curves), default=np.inf)
-    if ax.get_ylim()[1] > top:
-        lowest = min(map(np.nanmin, curves))
-        ax.set_ylim(lowest - 0.05 * (top - lowest), top)
-
-
-def score_name_of(fitted):
-    """What the scores of fitted networks are, where it is the same and has a name."""
-    names = {getattr(mlp, "scoring", None) or "accuracy" for mlp in fitted}
-    name = names.pop()
-    return name if isinstance(name, str) and not names else "score"
 
 
 def fitted_network(estimator):
@@ -274,9 +252,36 @@ def fitted_network(estimator):
     return mlp
 
 
-def draw(ax, losses, **style):
-    """The line of losses, one an epoch, epochs counted from 1."""
-    if np.isfinite(losses).sum() == 1:
-        style["marker"] = "o"  # a line through one point does not show
-    (line,) = ax.plot(range(1, len(losses) + 1), losses, **style)
-    return line
+def copies(fitted, name):
+    """Copies of each estimator's attribute, None where it has none."""
+    return [copy(getattr(mlp, name, None)) for mlp in fitted]
+
+
+def name_of_score(mlp):
+    """What the estimator's validation scores are."""
+    scoring = getattr(mlp, "scoring", "score")
+    named = {None: "accuracy", "loss": "neg_log_loss"}
+    return named.get(scoring, getattr(scoring, "__name__", scoring))
+
+
+def draw(ax, values, style):
+    """The line of values, one an epoch, epochs counted from 1; none without values."""
+    if values is None:
+        return []
+    if np.isfinite(values).sum() == 1:
+        style = {"marker": "o"} | style  # a line through one point does not show
+    return ax.plot(range(1, len(values) + 1), values, **style)
+
+
+def set_loss_axis(ax, log_scale):
+    """Scale and limits of the loss, from all curves on `ax`.
+
+    Restored epochs' lines are no curves: they have another transform.
+    """
+    ax.autoscale(axis="y")
+    curves = [y.get_ydata() for y in ax.lines if y.get_transform() == ax.transData]
+    late = np.nanmax(np.concatenate([y[len(y) // 10 :] for y in curves]))
+    if log_scale:
+        ax.set_yscale("log")
+    elif 0 < 2 * late < np.nanmax(np.concatenate(curves)):
+        ax.set_ylim(-0.1 * late, 2 * late)

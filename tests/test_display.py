@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from skmlp import LossCurveDisplay
 
 mpl.use("agg")
+EARLY = {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.1}
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +28,12 @@ def close_figures():
 
 
 def make(**params):
-    return plain(
-        **({"hidden_layer_sizes": (6,), "max_iter": 30, "random_state": 0} | params)
-    )
+    return plain((6,), **({"max_iter": 30, "random_state": 0} | params))
 
 
 def legend(display):
-    return [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    ax = display.score_ax_ or display.ax_
+    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_training_curve(iris):
@@ -42,35 +42,30 @@ def test_training_curve(iris):
     (line,) = display.lines_
     assert_array_equal(line.get_xdata(), np.arange(1, 31))
     assert_array_equal(line.get_ydata(), mlp.loss_curve_)
-    assert display.best_iter_lines_ == []
-    assert display.ax_.get_yscale() == "linear"
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("epoch", "loss")
     assert display.figure_ is display.ax_.figure
-    assert legend(display) == ["training"]
+    assert legend(display) == ["training loss"]
 
 
 def test_validation_curve_and_restored_epoch(iris):
-    mlp = make(early_stopping=True, n_iter_no_change=2, tol=0.1).fit(*iris)
+    mlp = make(**EARLY).fit(*iris)
     display = LossCurveDisplay.from_estimator(mlp, log_scale=True)
     training, validation = display.lines_
     (restored,) = display.best_iter_lines_
     assert_array_equal(validation.get_xdata(), training.get_xdata())
     assert_array_equal(validation.get_ydata(), mlp.validation_loss_curve_)
     assert_array_equal(restored.get_xdata(), [mlp.best_iter_] * 2)
-    assert restored.get_color() == validation.get_color() != training.get_color()
+    assert len({line.get_color() for line in (training, validation, restored)}) == 3
+    assert validation.get_linestyle() != training.get_linestyle()
     assert display.ax_.get_yscale() == "log"
-    assert legend(display) == [
-        "training",
-        "validation",
-        f"restored epoch {mlp.best_iter_}",
-    ]
+    names = ["training loss", "validation loss", f"restored epoch {mlp.best_iter_}"]
+    assert legend(display) == names
 
 
 def test_restored_epoch_without_validation_data(iris):
-    early = {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.1}
-    mlp = make(validation_fraction=None, **early).fit(*iris)
+    mlp = make(validation_fraction=None, **EARLY).fit(*iris)
     display = LossCurveDisplay.from_estimator(mlp)
-    assert legend(display) == ["training", f"restored epoch {mlp.best_iter_}"]
+    assert legend(display) == ["training loss", f"restored epoch {mlp.best_iter_}"]
 
 
 def test_validation_that_began_later_is_drawn_at_its_epochs(iris):
@@ -87,49 +82,52 @@ def test_several_fits_on_one_axis(iris, together):
     small = make().fit(X, y, X_val=X, y_val=y)
     large = make_pipeline(StandardScaler(), make(alpha=9.0, max_iter=50)).fit(X, y)
     if together:
-        display = LossCurveDisplay.from_estimators(
-            [small, large], names=["small", "large"]
-        )
-        lines = display.lines_
+        fits, names = [small, large], ["small", "large"]
+        display = LossCurveDisplay.from_estimators(fits, names=names)
     else:
-        first = LossCurveDisplay.from_estimator(small, name="small")
-        display = LossCurveDisplay.from_estimator(large, ax=first.ax_, name="large")
-        lines = first.lines_ + display.lines_
-    assert list(display.ax_.lines) == lines
+        ax = LossCurveDisplay.from_estimator(small, name="small").ax_
+        display = LossCurveDisplay.from_estimator(large, ax=ax, name="large")
+    lines = display.ax_.lines
     expected = ["small: training", "small: validation", "large: training"]
-    assert legend(display) == [line.get_label() for line in lines] == expected
-    assert len(lines[2].get_xdata()) == 50
-    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+    assert legend(display) == [f"{label} loss" for label in expected]
+    assert (lines[0].get_color() == lines[1].get_color()) is together
+    assert lines[2].get_color() not in {line.get_color() for line in lines[:2]}
+    assert display.ax_.get_xlim() == (1, 50)
 
 
-def test_the_first_epochs_do_not_hide_the_rest():
-    losses = [90.0, 30.0, *np.linspace(2, 1, 28)]
-    display = LossCurveDisplay(loss_curves=[losses]).plot()
-    assert display.ax_.get_ylim()[1] == pytest.approx(3 * losses[3])
-    assert display.ax_.get_xlim()[0] == 1
-    display.plot(log_scale=True)
-    assert display.ax_.get_ylim()[1] > 90
+@pytest.mark.parametrize("scoring", [None, "loss", "f1_macro"])
+def test_scores_and_the_epoch_that_they_chose(iris, scoring):
+    mlp = make(early_stopping=True, scoring=scoring).fit(*iris)
+    display = LossCurveDisplay.from_estimator(mlp, scores=True)
+    (score,), (restored,) = display.score_lines_, display.best_iter_lines_
+    assert_array_equal(score.get_ydata(), mlp.validation_scores_)
+    assert score.axes is display.score_ax_ is not display.ax_
+    assert display.score_ax_.get_xlim() == display.ax_.get_xlim() == (1, mlp.n_iter_)
+    assert score.get_color() == restored.get_color()
+    name = {None: "accuracy", "loss": "neg_log_loss"}.get(scoring, scoring)
+    assert legend(display)[-1] == f"validation {name}"
 
 
-def test_scores_and_keywords_of_lines(iris):
-    X, y = iris
-    mlp = make(scoring="balanced_accuracy").fit(X, y, X_val=X, y_val=y)
-    display = LossCurveDisplay.from_estimator(mlp)
-    assert display.score_ax_ is None
-    display.plot(scores=True, line_kw={"linewidth": 3})
-    (line,) = display.score_lines_
-    assert_array_equal(line.get_ydata(), mlp.validation_scores_)
-    assert display.score_ax_.get_ylabel() == "balanced_accuracy"
-    assert legend(display) == ["training", "validation", "balanced_accuracy"]
-    assert {x.get_linewidth() for x in [line, *display.lines_]} == {3}
+def test_large_first_losses_leave_room_to_the_rest():
+    display = LossCurveDisplay(loss_curves=[[50.0, 40.0] + 18 * [0.1]], best_iters=[9])
+    assert display.plot().ax_.get_ylim()[1] == 0.2
+    assert display.plot(log_scale=True).ax_.get_ylim()[1] > 50
+    ax = display.plot().ax_
+    assert LossCurveDisplay(loss_curves=[[30.0] * 9]).plot(ax).ax_.get_ylim()[1] > 50
 
 
-def test_plot_can_be_called_again(iris):
-    display = LossCurveDisplay.from_estimator(make().fit(*iris))
-    first = display.ax_
-    assert display.plot(log_scale=True) is display
-    assert display.ax_ is not first
-    assert (len(first.lines), len(display.ax_.lines)) == (1, 1)
+def test_line_kw_and_layout():
+    display = LossCurveDisplay(loss_curves=[[2, 1], [3, 2]], names=["a", "b"])
+    display.validation_loss_curves = display.loss_curves
+    for line in display.plot(line_kw={"c": "k", "ls": ":"}).lines_:
+        assert (line.get_color(), line.get_linestyle()) == ("k", ":")
+    assert display.figure_.get_layout_engine() is not None
+
+
+def test_plot_can_be_called_again():
+    display = LossCurveDisplay(loss_curves=[[2.0, 1.0]])
+    axes = [display.plot().ax_, display.plot(log_scale=True).ax_]
+    assert [len(ax.lines) for ax in axes] == [1, 1]
 
 
 def test_a_training_that_goes_on_leaves_what_was_drawn(iris):
@@ -141,25 +139,23 @@ def test_a_training_that_goes_on_leaves_what_was_drawn(iris):
 
 
 def test_epochs_are_whole_numbers_and_a_single_one_shows(iris):
-    mlp = make(max_iter=1).fit(*iris)
-    display = LossCurveDisplay.from_estimator(mlp)
+    display = LossCurveDisplay.from_estimator(make(max_iter=1).fit(*iris))
     assert display.lines_[0].get_marker() == "o"
     assert all(float(tick).is_integer() for tick in display.ax_.get_xticks())
 
 
 def test_scikit_learns_mlp_can_be_compared(iris):
-    theirs = MLPClassifier(solver="sgd").partial_fit(*iris, classes=[0, 1, 2])
-    display = LossCurveDisplay.from_estimators(
-        [make().fit(*iris), theirs], names=["ours", "theirs"]
-    )
-    assert legend(display) == ["ours: training", "theirs: training"]
+    theirs = MLPClassifier(early_stopping=True, n_iter_no_change=1, tol=9).fit(*iris)
+    fits, names = [make().fit(*iris), theirs], ["ours", "theirs"]
+    display = LossCurveDisplay.from_estimators(fits, names=names, scores=True)
+    losses = ["ours: training loss", "theirs: training loss"]
+    assert legend(display) == [*losses, "theirs: validation score"]
+    assert display.score_lines_[0].get_color() == display.lines_[1].get_color()
 
 
 def test_what_cannot_be_drawn_is_refused(iris):
     for unfitted in (make(), make_pipeline(StandardScaler(), make())):
-        with pytest.raises(
-            NotFittedError, match=r"MomentumMLPClassifier .* not fitted"
-        ):
+        with pytest.raises(NotFittedError, match=r"MomentumMLP.* not fitted"):
             LossCurveDisplay.from_estimator(unfitted)
     with pytest.raises(TypeError, match=r"Got LogisticRegression\(\), .*loss_curve_"):
         LossCurveDisplay.from_estimator(LogisticRegression().fit(*iris))
@@ -167,6 +163,8 @@ def test_what_cannot_be_drawn_is_refused(iris):
         LossCurveDisplay.from_estimator("mlp")
     with pytest.raises(ValueError, match=r"Got names=\['a', 'b'\], .* 1 estimators"):
         LossCurveDisplay.from_estimators([make().fit(*iris)], names=["a", "b"])
+    with pytest.raises(ValueError, match=r"Got scores=True, .* validation data"):
+        LossCurveDisplay.from_estimator(make().fit(*iris), scores=True)
     assert not mpl.pyplot.get_fignums()
 
 
@@ -189,6 +187,4 @@ def test_a_search_draws_its_best_estimator(iris):
         LossCurveDisplay.from_estimator(search)
     search.fit(*iris)
     display = LossCurveDisplay.from_estimator(search)
-    assert_array_equal(
-        display.lines_[0].get_ydata(), search.best_estimator_.loss_curve_
-    )
+    assert display.loss_curves == [search.best_estimator_.loss_curve_]
