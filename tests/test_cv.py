@@ -258,7 +258,7 @@ def test_warm_start_goes_on_without_a_search(iris):
     ("params", "n_rows", "search", "cost"),
     [
         ({"max_iter": 10}, 399, 16 * [(200, 6)], 5.9),
-        ({"max_iter": 10}, 400, 8 * [(200, 4)], 2.7),
+        ({"max_iter": 10}, 400, 8 * [(200, 3)], 2.2),
         ({"max_iter": 7, "alphas": [1, 2], "cv": 3}, 600, 6 * [(400, 3)], 3),
         ({"max_iter": 7, "alphas": [1], "search_max_iter": 2}, 400, 2 * [(200, 2)], 2),
     ],
@@ -402,6 +402,15 @@ def test_an_error_says_which_alpha_and_fold(iris, n_jobs):
         caught.value.__notes__[-1],
     )
     assert vars(mlp) == before
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "accuracy"])
+def test_a_fold_without_a_weight_to_score_is_an_error(iris, scoring):
+    weight = np.ones(150)
+    weight[::2] = 0
+    folds = [(np.arange(1, 150, 2), np.arange(0, 150, 2))]
+    with pytest.raises(ValueError, match="known and a weight > 0"):
+        make(cv=folds, scoring=scoring).fit(*iris, weight)
 
 
 def interrupting(at):
