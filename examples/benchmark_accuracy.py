@@ -224,8 +224,8 @@ def save_picture(results, file):
     left.set_title("Accuracy, percentage points: right is better")
     right.set_title("Log loss: left is better")
     figure.suptitle(
-        f"Difference from MLPClassifier on {len(names)} data sets, all at their "
-        "defaults (marks on the border lie beyond it)"
+        f"Difference from MLPClassifier on {len(names)} data sets of scikit-learn and "
+        "KEEL, all at their defaults (marks on the border lie beyond it)"
     )
     figure.legend(
         *left.get_legend_handles_labels(), loc="outside lower center", ncols=6

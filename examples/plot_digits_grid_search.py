@@ -29,7 +29,11 @@ from sklearn.model_selection import (
     train_test_split,
 )
 
-from skmlp import MomentumMLPClassifier, MomentumMLPClassifierCV
+from skmlp import (
+    LossCurveDisplay,
+    MomentumMLPClassifier,
+    MomentumMLPClassifierCV,
+)
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--epochs", type=int, default=1000, help="epochs of each fit")
@@ -172,7 +176,7 @@ for ax, name in zip(axes, NETWORKS, strict=False):
         test_scores=scores["test"],
         score_name="accuracy",
     ).plot(ax=ax)
-    ax.set(title=f"The {name}'s network", xscale="log", ylim=(0, 1.02))
+    ax.set(title=f"The {name}'s network", xscale="log", ylim=(0, 1))
     ax.legend(ax.lines, ["training", "validation"], loc="lower left")
 chosen, ax = automatic[0], axes[-1]
 ValidationCurveDisplay(
@@ -191,9 +195,7 @@ figure.savefig(args.output / "digits_accuracy_by_alpha.png", dpi=100)
 # Loss per epoch of the first final network, penalty included in both curves.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-ax.plot(finals[0].loss_curve_, label="training")
-ax.plot(finals[0].validation_loss_curve_, label="validation")
-ax.set(xlabel="epoch", ylabel="loss", title="The notebook's network")
-ax.legend()
+LossCurveDisplay.from_estimator(finals[0], ax=ax)
+ax.set_title("The notebook's network")
 figure.savefig(args.output / "digits_loss_by_epoch.png", dpi=100)
 print(f"\nSaved two figures in {args.output.resolve()}.")

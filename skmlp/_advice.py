@@ -4,6 +4,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from ._prediction import NotFinite, mean_cross_entropy
+from ._quietly import quietly
 from ._scaling import ROW_LENGTH
 
 MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # of X that are looked at
@@ -13,7 +14,7 @@ FEW_EPOCHS, MANY_EPOCHS = 5, 30
 FAR_OFF = 3  # standard deviations
 
 
-@np.errstate(all="ignore")
+@quietly
 def diverged(task):
     """The error of a training whose numbers are no longer finite."""
     found = facts(task) or ["A smaller learning_rate_init or momentum may help."]
@@ -26,7 +27,7 @@ def diverged(task):
     )
 
 
-@np.errstate(all="ignore")
+@quietly
 def advice(task):
     """What to say of a training that has ended, or None: that early stopping had no
     score to go by; or that the network predicts no better than the class frequencies,
@@ -128,7 +129,7 @@ def some_rows(X):
     return np.arange(0, X.shape[0], -(-X.shape[0] // most))
 
 
-@np.errstate(all="ignore")
+@quietly
 def other_units(statistics, X_val):
     """What to say of validation rows that lie far from the training rows, or None: of
     dense features, where those are standardised by `statistics`.
@@ -150,7 +151,7 @@ def other_units(statistics, X_val):
     )
 
 
-@np.errstate(all="ignore")  # of scores that are not finite
+@quietly
 def grid_advice(alphas, scores, errors, chosen):
     """What to say where the chosen alpha is at an end of those tried, and the scores
     still rise there: the last step gained more than two standard errors, and more than

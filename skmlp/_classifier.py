@@ -26,6 +26,7 @@ from ._input import (
 )
 from ._network import ACTIVATIONS, architecture_of
 from ._prediction import Network, map_blocks, needs_dense_rows
+from ._quietly import quietly
 from ._scaling import Statistics, measure, update
 from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
 from ._stacklevel import stacklevel
@@ -319,7 +320,6 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
                 "0.1.0, format 2: 0.2.0)."
             )
         super().__setstate__(state)
-        self._own_curves()  # those of a copy are shared with what it was copied from
 
     # -- training ----------------------------------------------------------------
 
@@ -622,7 +622,6 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         """An independent fitted copy at this epoch, for code of the user's, which may
         keep, change, store or go on training it."""
         other = twin(self)
-        other._own_curves()
         vars(other).update(other._attributes_at(task, state))
         other.coefs_ = [coef.copy() for coef in other.coefs_]
         other.intercepts_ = [intercept.copy() for intercept in other.intercepts_]
@@ -664,23 +663,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         }
 
     def _curve(self, name, state, before):
-        """What earlier calls recorded and then this one, nan where they did not. The
-        list itself grows, so that many calls of partial_fit copy nothing."""
-        curve = getattr(self, f"{name}_", None) if before else []
-        if curve and len(curve) > before:  # cut after early stopping
-            curve = curve[:before]
+        """What earlier calls recorded and then this one, nan where they did not."""
+        old = getattr(self, f"{name}_", None) if before else []
         new = getattr(state, name)[: state.n_new]
-        if not new and not curve:
+        if not new and not old:
             return None
-        if curve is None:
-            curve = [np.nan] * before
-        curve += new or [np.nan] * state.n_new
-        return curve
-
-    def _own_curves(self):
-        for name in CURVES:
-            if (curve := getattr(self, f"{name}_", None)) is not None:
-                setattr(self, f"{name}_", list(curve))
+        old = [np.nan] * before if old is None else old[:before]  # of the best epoch
+        return old + (new or [np.nan] * state.n_new)
 
     @property
     def _network(self):
@@ -772,7 +761,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         shape = (X.shape[0],) if finish else (X.shape[0], len(self.classes_))
         out = np.empty(shape, dtype or X.dtype)
 
-        @np.errstate(over="ignore")  # of the difference of two scores
+        @quietly
         def fill(rows, values):
             out[rows] = finish(values) if finish else values
 

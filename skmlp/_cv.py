@@ -18,6 +18,7 @@ from ._callbacks import FitCallbacks, fit_of, with_callbacks
 from ._classifier import AUTO, COUNT, MomentumMLPClassifier, fitted_attributes
 from ._input import check_scorer, check_training_data, told_of
 from ._prediction import mean_cross_entropy
+from ._quietly import quietly
 from ._stacklevel import stacklevel
 
 DEFAULT_ALPHA = 0.75  # MomentumMLPClassifier's: chosen where nothing else is better
@@ -414,7 +415,7 @@ def score_fold(mlp, data, labels, train, test, part, name):
     return score
 
 
-@np.errstate(all="ignore")  # of scores that are not finite
+@quietly
 def choose(alphas, scores, folds, is_automatic):
     """The attributes that tell of the search, and a warning or None.
 

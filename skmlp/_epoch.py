@@ -9,6 +9,7 @@ from . import _kernels as kernels
 from ._network import read_only
 from ._prediction import as_data
 from ._progress import print_that_it_compiles
+from ._quietly import quietly
 from ._threads import blas_limit, call
 
 # Rows of each of two groups of a batch, which go to threads, and of each of more; and
@@ -23,7 +24,7 @@ CALL_FLOPS = 1e9
 class Buffers:
     """What a training works on and in: made once, changed by every step."""
 
-    @np.errstate(under="ignore")  # of tiny features in float32
+    @quietly
     def __init__(self, task):
         X, network, is_sparse = task.X, task.network, issparse(task.X)
         architecture = network.architecture

@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ._quietly import quietly
 from ._rows import rows_of
 
 
@@ -24,6 +25,7 @@ class Data(NamedTuple):
     class_weight: np.ndarray | None = None  # (K,) how much classes matter; None for 1
 
     @property
+    @quietly
     def weight(self):
         """(n,) what each row counts in the loss; None for 1."""
         if self.class_weight is None:
@@ -32,6 +34,7 @@ class Data(NamedTuple):
         return of_rows if self.sample_weight is None else of_rows * self.sample_weight
 
     @property
+    @quietly
     def effective_weight(self):
         """What alpha is divided by, with sample weights s and class weights c of the
         rows: (sum s c)^2 / sum s c^2 (Kish), which is the sum of s without c."""
@@ -42,6 +45,7 @@ class Data(NamedTuple):
         totals = np.bincount(self.y, self.sample_weight, len(c))  # (K,) sums of s
         return float((totals @ c) ** 2 / (totals @ c**2))
 
+    @quietly
     def effective_batch(self, batch_size, is_stream):
         """The effective number of rows in a batch: batch_size (sum w)^2 / (n sum w^2)
         with weights w (Kish). A batch that is the whole training set has no noise: it
@@ -59,10 +63,6 @@ class Data(NamedTuple):
         weight = None if self.sample_weight is None else self.sample_weight[chosen]
         X = rows_of(self.X, chosen)
         return Data(X, self.y[chosen], weight, self.class_weight)
-
-
-# NumPy's warnings are silenced in checks: what overflows is found by them.
-quietly = np.errstate(all="ignore")
 
 
 @quietly

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
+from ._quietly import quietly
+
 # Each has a branch in activate and in differentiate of _activations.py.
 ACTIVATIONS = ("logistic", "tanh", "relu", "identity")
 
@@ -110,7 +112,7 @@ class Architecture:
         flat = [np.ravel(x) for x in (*coefs, *intercepts)]
         return np.concatenate(flat).astype(dtype, copy=False)
 
-    @np.errstate(under="ignore")  # of a tiny scale in float32
+    @quietly
     def initial_params(self, generator, dtype, scale=1.0):
         """Glorot's uniform weights times a scale, and zero biases, (n_params,).
 

@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 
 from . import _kernels as kernels
 from ._network import Architecture, read_only
+from ._quietly import quietly
 from ._rows import Rows
 from ._team import Team
 from ._threads import blas_limit, call
@@ -152,7 +153,7 @@ def mean_cross_entropy(network, X, y, sample_weight):
     """Of class indices y (n,), weighted where sample_weight is not None; raises as
     map_blocks does."""
 
-    @np.errstate(all="ignore")
+    @quietly
     def total(rows, log_probabilities):
         at = np.arange(rows.stop - rows.start), y[rows]
         losses = -log_probabilities[at].astype(np.float64)  # (B,)

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from ._quietly import quietly
+
 ROW_LENGTH, OUTLYING = 8.0, 10.0
 BLOCK_NUMBERS = 2**17  # of X that are looked at at a time: a megabyte
 
@@ -62,7 +64,7 @@ class Statistics(NamedTuple):
         scale = np.where(np.abs(np.log(ratio)) > np.log(OUTLYING), ratio, 1.0)
         return scale * np.sqrt((square / scale**2).sum()) / ROW_LENGTH
 
-    @np.errstate(all="ignore")
+    @quietly
     def merge(self, other):
         """Statistics of the rows of both; the same numbers where both have the same."""
         weight = self.weight + other.weight
@@ -74,7 +76,7 @@ class Statistics(NamedTuple):
         return Statistics(weight, first, second, self.is_sparse)
 
 
-@np.errstate(all="ignore")  # of squares that are too large
+@quietly
 def measure(X, sample_weight):
     """Statistics of X (n, n_features), dense or CSR."""
     n_rows, of_block = X.shape[0], _of_sparse if issparse(X) else _of_dense

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import signal
+import sys
 import time
 import warnings
 
@@ -18,6 +19,7 @@ from scipy.sparse import csr_array
 from settings import plain
 
 from skmlp import MomentumMLPClassifier
+from skmlp._quietly import quietly
 
 X = np.random.RandomState(0).normal(size=(40, 3))
 Y = np.arange(40) % 3
@@ -161,6 +163,7 @@ TRAINS_AND_SAVES = """
 import os, pickle, sys
 import numpy as np
 from skmlp import MomentumMLPClassifier
+from skmlp._quietly import quietly
 
 X, y = np.random.RandomState(0).normal(size=(40, 3)), np.arange(40) % 3
 path = sys.argv[1]
@@ -248,3 +251,58 @@ def test_what_no_longer_fits_together_is_refused(digits, edit, container):
     narrow = X[:, : mlp.n_features_in_]
     with pytest.raises(ValueError, match="expected"):
         mlp.predict(narrow).size and mlp.partial_fit(narrow, y)
+
+
+@pytest.mark.skipif(np.__version__ < "2", reason="the state is not a context's")
+def test_an_interrupt_at_any_line_leaves_numpys_error_state_as_it_was():
+    def interrupt(n):
+        """Whether there was an n-th line, of quietly or np.errstate, to interrupt."""
+        lines = iter(range(n))
+
+        def trace(frame, event, arg):
+            if not frame.f_code.co_filename.endswith(
+                ("_quietly.py", "ufunc_config.py")
+            ):
+                return None
+            if event == "line" and next(lines, None) is None:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            quietly(int)()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    before = np.geterr()
+    n_lines = 0
+    while interrupt(n_lines):
+        assert np.geterr() == before
+        n_lines += 1
+    assert n_lines > 5
+
+
+def test_an_interrupted_partial_fit_leaves_the_curve_as_it_was(monkeypatch):
+    """The new state is taken over in one step."""
+    mlp = plain().partial_fit(X, Y, [0, 1, 2])
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MomentumMLPClassifier, "_become", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        mlp.partial_fit(X, Y)
+    assert len(mlp.loss_curve_) == mlp.n_iter_ == 1
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1e-200, 1: 1, 2: 1e99}])
+def test_weights_far_apart_overflow_in_nobodys_sight(class_weight):
+    weight = np.where(np.arange(40) % 2, 1e-200, 1e150)
+    mlp = MomentumMLPClassifier(class_weight=class_weight, max_iter=2, random_state=0)
+    with np.errstate(all="raise"):
+        mlp.fit(X, Y, weight)
+        assert_allclose(mlp.predict_proba(X).sum(axis=1), 1)
