@@ -373,6 +373,13 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
             Re-raised; the epochs trained so far are kept: the estimator can predict,
             and go on with `warm_start`.
         """
+        said = self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        if said:
+            warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
+        return self
+
+    def _fit(self, X, y, sample_weight, X_val=None, y_val=None, sample_weight_val=None):
+        """fit, of checked parameters; returns what there is to say instead of it."""
         callbacks = FitCallbacks(self, self.max_iter, X, y, sample_weight)
         check_scorer(self)
         draft, continuing = twin(self), self.warm_start and hasattr(self, "coefs_")
@@ -388,10 +395,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         state.alpha_weight = data.effective_weight
         task = draft._make_task(architecture, data, validation, state, is_stream=False)
         del state  # the task's alone: its memory is freed when the next replaces it
-        said = self._train(draft, task, callbacks)
-        if said:
-            warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
-        return self
+        return self._train(draft, task, callbacks)
 
     # False: so that scikit-learn's skip_parameter_validation stays as the user set it.
     @_fit_context(prefer_skip_nested_validation=False)

@@ -353,9 +353,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             share = 0.6 if sum(map(len, folds[0])) < FEW_ROWS else 0.3
             epochs = math.ceil(share * self.max_iter)
         tasks = list(product(alphas.tolist(), range(len(folds))))
-        with callbacks.search(len(tasks)) as parts, warnings.catch_warnings():
-            # That an alpha suits badly is what the search is to find out.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with callbacks.search(len(tasks)) as parts:
             scores = Parallel(self.n_jobs, prefer="threads")(
                 delayed(score_fold)(
                     self._plain(alpha=alpha, max_iter=epochs, random_state=seed),
@@ -371,13 +369,13 @@ def automatic_folds(data, seed):
     weight = data.sample_weight
     counted = np.flatnonzero(np.ones(len(data.y)) if weight is None else weight)
     y, n_samples = data.y[counted], len(counted)
-    if np.bincount(y).max() < 2:
+    of_class = np.bincount(y)
+    if of_class.max() < 2:
         raise ValueError(f"n_samples={n_samples}: choosing alpha needs two of a class.")
+    strata = np.where(of_class[y] < 2, of_class.argmax(), y)  # whatever has one sample
     repeats = 2 if n_samples < FEW_ROWS else 1
     splitter = RepeatedStratifiedKFold(n_splits=2, n_repeats=repeats, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes of one sample
-        return [(counted[a], counted[b]) for a, b in splitter.split(y, y)]
+    return [(counted[a], counted[b]) for a, b in splitter.split(strata, strata)]
 
 
 def score_fold(mlp, data, labels, train, test, part, name):
@@ -402,7 +400,7 @@ def score_fold(mlp, data, labels, train, test, part, name):
             )
         X, y = data.X[train], labels[train]
         with fit_of(mlp, part, X, y):
-            mlp.fit(X, y, weight)
+            mlp._fit(X, y, weight)  # that an alpha suits badly is no news here
         if scorer is None:
             score = -mean_cross_entropy(mlp._network, rows.X, rows.y, weighs)
         else:
