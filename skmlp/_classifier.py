@@ -749,7 +749,7 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         """
         fitted = self._snapshot()
         if len(fitted.classes_) == 2:
-            return fitted._by_block(X, "scores", lambda s: s[:, 1] - s[:, 0])
+            return fitted._by_block(X, "scores", difference)
         return fitted._by_block(X, "scores")
 
     def _snapshot(self):
@@ -765,12 +765,16 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         shape = (X.shape[0],) if finish else (X.shape[0], len(self.classes_))
         out = np.empty(shape, dtype or X.dtype)
 
-        @quietly
         def fill(rows, values):
             out[rows] = finish(values) if finish else values
 
         map_blocks(fill, kind, X, self._network)
         return out
+
+
+@quietly  # it may overflow
+def difference(scores):
+    return scores[:, 1] - scores[:, 0]
 
 
 def twin(estimator):

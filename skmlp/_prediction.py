@@ -68,6 +68,40 @@ def needs_dense_rows(X, network):
     return issparse(X) and network.mean is not None and network.mean.any()
 
 
+class Blocks:
+    """X (n, n_features), dense, CSR or Rows, as blocks that compiled code takes."""
+
+    def __init__(self, X, network):
+        self.X, self.network, architecture = X, network, network.architecture
+        # Blocks of rows are copied, not all of X, where it lies in memory column by
+        # column, as that of a DataFrame, or has to become dense.
+        by_column = isinstance(X, np.ndarray) and not X.flags.c_contiguous
+        self.are_copied = by_column or needs_dense_rows(X, network)
+        self.data = None if self.are_copied else as_data(X, network)
+        is_sparse = issparse(X) and not self.are_copied
+        self.kind = X.dtype, is_sparse
+        self.gather = not is_sparse and (
+            network.scale is not None or isinstance(X, Rows)
+        )
+        numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
+        self.size = max(BLOCK_NUMBERS // numbers, 64)
+        self.micro_batch = architecture.micro_batch(max(min(self.size, X.shape[0]), 1))
+
+    def arguments(self, rows, code):
+        """What predict_rows takes for a slice of rows, the array of results last."""
+        network, dtype, data = self.network, self.X.dtype, self.data
+        architecture, start = network.architecture, rows.start
+        if self.are_copied:
+            X = self.X[rows]
+            X = X.toarray() if issparse(X) else np.ascontiguousarray(X)
+            data, start = as_data(X, network), 0
+        workspace = architecture.make_workspace(
+            self.micro_batch, dtype, gather=self.gather
+        )
+        out = np.empty((rows.stop - rows.start, architecture.layer_sizes[-1]), dtype)
+        return data, start, architecture.layout, network.params, workspace, code, out
+
+
 def map_blocks(function, values, X, network):
     """[function(rows, values)] of each block: rows a slice, those of `values`
     (B, n_classes), which are "scores", "probabilities" or "log_probabilities".
@@ -79,57 +113,33 @@ def map_blocks(function, values, X, network):
     NotFinite
         Where scores are not finite.
     """
-    architecture, params = network.architecture, network.params
-    n_rows, layout = X.shape[0], architecture.layout
-    # Blocks of rows are copied, not all of X, where it lies in memory column by column,
-    # as that of a DataFrame, or has to become dense.
-    by_column = isinstance(X, np.ndarray) and not X.flags.c_contiguous
-    copies_blocks = by_column or needs_dense_rows(X, network)
-    if not copies_blocks:
-        data = as_data(X, network)
-    is_sparse = issparse(X) and not copies_blocks
-    gather = not is_sparse and (network.scale is not None or isinstance(X, Rows))
-    numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
-    block = max(BLOCK_NUMBERS // numbers, 64)
-    micro_batch = architecture.micro_batch(max(min(block, n_rows), 1))
+    blocks, failed, n_rows = Blocks(X, network), [], X.shape[0]
     code = getattr(kernels, values.upper())
-    kind = X.dtype, is_sparse
-
-    def arguments(start):
-        size = min(block, n_rows - start)
-        workspace = architecture.make_workspace(micro_batch, X.dtype, gather=gather)
-        out = np.empty((size, architecture.layer_sizes[-1]), X.dtype)
-        if copies_blocks:
-            rows = X[start : start + size]
-            rows = rows.toarray() if issparse(rows) else np.ascontiguousarray(rows)
-            at = as_data(rows, network), 0
-        else:
-            at = data, start
-        return *at, layout, params, workspace, code, out
+    starts = range(0, n_rows, blocks.size)
 
     def of_block(start):
-        args = arguments(start)
-        kernels.predict_rows.prepare(kind, *args)
+        rows = slice(start, min(start + blocks.size, n_rows))
+        args = blocks.arguments(rows, code)
+        kernels.predict_rows.prepare(blocks.kind, *args)
         if kernels.predict_rows(*args):
-            return function(slice(start, start + len(args[-1])), args[-1])
-        failed.append(start)
+            return function(rows, args[-1])
+        failed.append(rows)
 
-    starts, failed = range(0, n_rows, block), []
-    n_threads = min(len(starts), int(n_rows * architecture.row_flops(X) / THREAD_FLOPS))
-    n_threads = min(n_threads, blas_limit()) if n_threads > 1 else 1
-    if n_threads > 1:  # a warning points at the caller's thread
-        kernels.predict_rows.prepare(kind, *arguments(0))
     if len(starts) == 1:
         results = [call(of_block, 0)]
     else:
+        most = int(n_rows * network.architecture.row_flops(X) / THREAD_FLOPS)
+        n_threads = min(len(starts), blas_limit(), most) if most > 1 else 1
+        if n_threads > 1:  # a warning points at the caller's thread
+            first = blocks.arguments(slice(0, blocks.size), code)
+            kernels.predict_rows.prepare(blocks.kind, *first)
         with Team(n_threads) as team:
             results = call(team.map, of_block, starts)
     if failed:
-        start = min(failed)
-        stop = min(start + block, n_rows)
+        rows = min(failed, key=lambda rows: rows.start)
         raise NotFinite(
-            f"The network's scores of rows {start} to {stop - 1} are not finite in "
-            f"{X.dtype}: {cause_of_overflow(X[start:stop], network)}."
+            f"The network's scores of rows {rows.start} to {rows.stop - 1} are not "
+            f"finite in {X.dtype}: {cause_of_overflow(X[rows], network)}."
         )
     return results
 

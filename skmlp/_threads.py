@@ -12,14 +12,14 @@ meanwhile by threadpoolctl, and keeps longer, is lost.
 import os
 import threading
 from functools import cache
-from weakref import WeakSet
+from weakref import ref
 
 import scipy.linalg  # noqa: F401, compiled code calls its BLAS
 from numba.core.compiler_lock import global_compiler_lock
 from threadpoolctl import ThreadpoolController
 
 _lock = threading.RLock()  # re-entrant: a signal's handler may fit, too
-_calls = WeakSet()  # those under way
+_calls: set = set()  # weak references to those under way
 _restore: list = []  # (set, number) of each library, as the first of them found it
 
 
@@ -57,7 +57,8 @@ class Call:
 def call(function, *args):
     """function(*args), with one BLAS thread; in a signal's handler within another call,
     too."""
-    this = Call()
+    alive = Call()
+    this = ref(alive)
     try:
         _limit(this)
         return function(*args)
@@ -78,7 +79,8 @@ def _limit(this):
 def _unlimit(*calls):
     with _lock:
         _calls.difference_update(calls)
-        if not _calls:
+        if not any(call() for call in _calls):
+            _calls.clear()
             for set_number, number in _restore:
                 set_number(number)
             _restore.clear()
