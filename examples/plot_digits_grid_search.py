@@ -176,7 +176,7 @@ for ax, name in zip(axes, NETWORKS, strict=False):
         test_scores=scores["test"],
         score_name="accuracy",
     ).plot(ax=ax)
-    ax.set(title=f"The {name}'s network", xscale="log", ylim=(0, 1))
+    ax.set(title=f"The {name}'s network", xscale="log", ylim=(0, 1.01))
     ax.legend(ax.lines, ["training", "validation"], loc="lower left")
 chosen, ax = automatic[0], axes[-1]
 ValidationCurveDisplay(

@@ -78,7 +78,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
 
     search_max_iter : int >= 1 or "auto", default="auto"
         Number of epochs of each fit of the search. "auto" is 30 % of `max_iter`, or
-        60 % with fewer than 400 rows.
+        50 % with fewer than 400 rows.
 
     n_jobs : int or None, default=None
         Number of fits of the search that run at the same time. They are threads, since
@@ -350,7 +350,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         """The score of each alpha on each fold, (n_alphas, n_folds)."""
         epochs = self.search_max_iter
         if epochs == "auto":
-            share = 0.6 if sum(map(len, folds[0])) < FEW_ROWS else 0.3
+            share = 0.5 if sum(map(len, folds[0])) < FEW_ROWS else 0.3
             epochs = math.ceil(share * self.max_iter)
         tasks = list(product(alphas.tolist(), range(len(folds))))
         with callbacks.search(len(tasks)) as parts:
