@@ -11,14 +11,17 @@ MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # of X that are looked at
 # Epochs from which a training that learned nothing is remarked: where something about
 # it is unusual, and where nothing is.
 FEW_EPOCHS, MANY_EPOCHS = 5, 30
-FAR_OFF = 3  # standard deviations
+
+
+class Diverged(ValueError):
+    """A training's numbers are no longer finite."""
 
 
 @quietly
 def diverged(task):
     """The error of a training whose numbers are no longer finite."""
     found = facts(task) or ["A smaller learning_rate_init or momentum may help."]
-    return ValueError(
+    return Diverged(
         f"Training diverged in epoch {task.state.n_iter + 1}: the loss, the weights or "
         "the scores are no longer finite, with learning_rate_init="
         f"{task.learning_rate_init:.6g} (this epoch's rate: {task.rate:.3g}), momentum="
@@ -51,13 +54,12 @@ def advice(task):
     found = facts(task)
     if not found and state.n_new >= MANY_EPOCHS:
         found = ["Try a smaller learning_rate_init or alpha, or more epochs."]
-    is_wrong = loss >= 1.5 * chance or (loss >= 0.98 * chance and is_telling(X, y))
-    if not found or not is_wrong:
-        return None
-    return (
-        f"The network has learned little: its loss is {loss:.4g}, and that of always "
-        f"predicting the class frequencies {chance:.4g}. {' '.join(found)}"
-    )
+    is_chance = loss >= 0.98 * chance and is_telling(X, y)
+    if found and (is_chance or loss >= 1.5 * chance or outliers(task)):
+        return (
+            f"The network has learned little: its loss is {loss:.4g}, and that of "
+            f"always predicting the class frequencies {chance:.4g}. {' '.join(found)}"
+        )
 
 
 def is_telling(X, y):
@@ -74,7 +76,7 @@ def is_telling(X, y):
 
 def facts(task):
     """What is unusual about a training, that which explains most first."""
-    checks = light_weights, unusual_rate, unusual_features, strong_penalty
+    checks = light_weights, unusual_rate, unusual_features, outliers, strong_penalty
     return [said for check in checks if (said := check(task))]
 
 
@@ -114,6 +116,20 @@ def unusual_features(task):
         )
 
 
+def outliers(task):
+    """Features, most of whose values are alike beside the standard deviation."""
+    if task.network.scale is None or issparse(task.X):
+        return None
+    rows = task.X[some_rows(task.X)[::5]]
+    spread = np.subtract(*np.percentile(rows, [75, 25], axis=0)) / task.network.scale
+    if 2 * ((spread > 0) & (spread < 0.01)).sum() > (spread > 0).sum():
+        return (
+            "The middle half of most features' values spans less than 0.01 standard "
+            "deviations: outliers, or codes for missing values, hide all else. Replace "
+            "them, or put a QuantileTransformer before the network."
+        )
+
+
 def strong_penalty(task):
     if task.decay > 0.05:
         return (
@@ -127,28 +143,6 @@ def some_rows(X):
     """Rows of X, evenly spread: fewer than MOST_ROWS of very many features."""
     most = max(10, min(MOST_ROWS, MOST_NUMBERS // X.shape[1]))
     return np.arange(0, X.shape[0], -(-X.shape[0] // most))
-
-
-@quietly
-def other_units(statistics, X_val):
-    """What to say of validation rows that lie far from the training rows, or None: of
-    dense features, where those are standardised by `statistics`.
-
-    Rows that missed a scaler are most often far off in a part of the features. A single
-    outlying feature, or some drift in many, is nothing unusual.
-    """
-    if statistics is None or statistics.is_sparse or issparse(X_val):
-        return None
-    varies = statistics.second > 0
-    distance = np.abs(X_val.mean(axis=0, dtype=np.float64) - statistics.first)[varies]
-    distance = np.sort(distance / np.sqrt(statistics.second[varies]))
-    if not varies.any() or distance[3 * (distance.size - 1) // 4] <= FAR_OFF:
-        return None
-    return (
-        "X_val looks unlike X: for a quarter of the features or more, its mean is over "
-        f"{FAR_OFF} standard deviations from that of X. Check that both are in the "
-        "same units, and have passed through the same steps of a Pipeline."
-    )
 
 
 @quietly

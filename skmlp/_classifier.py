@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._advice import advice, other_units
+from ._advice import advice
 from ._callbacks import CallbackSupportMixin, FitCallbacks, with_callbacks
 from ._input import (
     check_rows,
@@ -27,7 +27,7 @@ from ._input import (
 from ._network import ACTIVATIONS, architecture_of
 from ._prediction import Network, map_blocks, needs_dense_rows
 from ._quietly import quietly
-from ._scaling import Statistics, measure, update
+from ._scaling import Statistics, measure, other_units, update
 from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
 from ._stacklevel import stacklevel
 from ._training import State, Task, Validation, train
@@ -55,9 +55,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
 
-    over weights W_l and (unpenalised) biases. With class weights c_i, s_i c_i replaces
-    s_i in the first term, and the effective number of samples [1]_, S_eff = (sum s_i
-    c_i)^2 / sum s_i c_i^2, replaces S in the second.
+    over weights W_l and (unpenalised) biases. With class weights c_i, the first term
+    has s_i c_i for s_i, in S too, and the second the effective number of samples [1]_,
+    S_eff = (sum s_i c_i)^2 / sum s_i c_i^2, for S.
 
     Parameters
     ----------
@@ -178,11 +178,11 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
     warm_start : bool, default=False
         Whether ``fit`` goes on where the last one ended: weights, velocities,
         order, schedules, curves and epoch count. ``fit`` of a epochs and then of
-        b gives what one of a + b gives, bit for bit. With "cosine" the rate falls over
-        what is left: an interrupted fit goes on exactly where it is asked for the
-        rest. Weights are taken as they are in `coefs_` and `intercepts_`. After early
-        stopping it goes on from the best epoch, which was restored, and counts
-        patience anew.
+        b gives what one of a + b gives, bit for bit, but for "cosine": its rate falls
+        over what is left, so that only an interrupted fit that is asked for the rest
+        goes on exactly. Weights are taken as they are in `coefs_` and `intercepts_`.
+        After early stopping it goes on from the best epoch, which was restored, and
+        counts patience anew.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights [2]_, then of the validation split and of the
@@ -408,7 +408,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         same data equal ``fit`` with ``max_iter=k`` (and learning_rate="constant" for
         "cosine"), bit for bit.
 
-        Means and scales of features are those of all rows seen.
+        Means and scales of features are those of all rows seen. (A feature that has
+        been constant counts from the block in which it first varies.)
 
         Parameters
         ----------

@@ -13,11 +13,12 @@ from sklearn.model_selection import RepeatedStratifiedKFold, check_cv
 from sklearn.utils import check_array, check_random_state, metadata_routing
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._advice import grid_advice
+from ._advice import Diverged, grid_advice
 from ._callbacks import FitCallbacks, fit_of, with_callbacks
 from ._classifier import AUTO, COUNT, MomentumMLPClassifier, fitted_attributes
 from ._input import check_scorer, check_training_data, told_of
 from ._prediction import mean_cross_entropy
+from ._progress import say
 from ._quietly import quietly
 from ._stacklevel import stacklevel
 
@@ -156,7 +157,8 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
     alphas_ : ndarray of shape (n_alphas,)
         `alphas`, in the same order.
     scores_ : ndarray of shape (n_alphas, n_folds)
-        The score of each alpha on each fold; higher is better.
+        The score of each alpha on each fold; higher is better, and -inf where the
+        training diverged.
     best_score_ : float
         Mean score of `alpha_` over the folds.
     classes_ : ndarray of shape (n_classes,)
@@ -290,6 +292,8 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             scores = self._search(alphas, data, labels, folds, seed, callbacks)
             found, said = choose(alphas, scores, folds, isinstance(self.cv, str))
             mlp.alpha = found["alpha_"]
+            if self.verbose:
+                say(f"alpha={mlp.alpha:g} is chosen; now all rows are trained on.")
         try:
             with fit_of(mlp, callbacks.refit(), X, y):
                 mlp.fit(X, y, sample_weight)
@@ -354,7 +358,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             epochs = math.ceil(share * self.max_iter)
         tasks = list(product(alphas.tolist(), range(len(folds))))
         with callbacks.search(len(tasks)) as parts:
-            scores = Parallel(self.n_jobs, prefer="threads")(
+            results = Parallel(self.n_jobs, prefer="threads")(
                 delayed(score_fold)(
                     self._plain(alpha=alpha, max_iter=epochs, random_state=seed),
                     *(data, labels, *folds[i], part),
@@ -362,7 +366,12 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
                 )
                 for (alpha, i), part in zip(tasks, parts, strict=True)
             )
-        return np.reshape(scores, (len(alphas), len(folds)))
+        errors = [result for result in results if isinstance(result, Diverged)]
+        scores = [-np.inf if result in errors else result for result in results]
+        scores = np.reshape(scores, (len(alphas), len(folds)))
+        if errors and np.isinf(scores).any(axis=1).all():
+            raise errors[0]
+        return scores
 
 
 def automatic_folds(data, seed):
@@ -379,7 +388,8 @@ def automatic_folds(data, seed):
 
 
 def score_fold(mlp, data, labels, train, test, part, name):
-    """The score on the rows `test` of `mlp`, trained on the rows `train`."""
+    """The score on the rows `test` of `mlp`, trained on the rows `train`; where that
+    diverges, the error."""
     verbose, mlp.verbose = mlp.verbose, False
     try:
         weight = None if data.sample_weight is None else data.sample_weight[train]
@@ -396,7 +406,8 @@ def score_fold(mlp, data, labels, train, test, part, name):
         weighs = rows.weight if scorer is None else rows.sample_weight
         if not (len(test) if weighs is None else weighs.any()):
             raise ValueError(
-                "None of the rows to score has a class that is known and a weight > 0."
+                "None of the rows to score has a weight > 0 and a class that occurs "
+                "among the rows to train on: shuffle or stratify the folds."
             )
         X, y = data.X[train], labels[train]
         with fit_of(mlp, part, X, y):
@@ -405,12 +416,15 @@ def score_fold(mlp, data, labels, train, test, part, name):
             score = -mean_cross_entropy(mlp._network, rows.X, rows.y, weighs)
         else:
             score = scorer(mlp, rows.X[:], labels[test], weighs)
+        result = score
     except Exception as error:
         error.add_note(f"({name}, in the search for alpha.)")
-        raise
+        if not isinstance(error, Diverged):
+            raise
+        score, result = -np.inf, error
     if verbose:
-        print(f"{name}: score {score:.6f}")
-    return score
+        say(f"{name}: score {score:.6g}")
+    return result
 
 
 @quietly
@@ -434,7 +448,7 @@ def choose(alphas, scores, folds, is_automatic):
     if n_folds > 1:
         overlap = np.mean([len(test) / len(train) for train, test in folds])
         deviation = np.std(scores[best] - scores, axis=1, ddof=1)
-        errors = np.nan_to_num(deviation * np.sqrt(1 / n_folds + overlap))
+        errors = np.nan_to_num(deviation * np.sqrt(1 / n_folds + overlap), posinf=0)
     allowed = 1.5 if is_automatic and n_folds > 2 else 0.0  # standard errors
     near = np.flatnonzero(means >= means[best] - allowed * errors)
     distance = np.abs(np.log(np.maximum(alphas[near], 1e-300) / DEFAULT_ALPHA))

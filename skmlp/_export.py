@@ -57,7 +57,8 @@ def to_sklearn(estimator):
     training data becomes early_stopping=False, and class_weight and scoring have no
     place. `validation_scores_` and `best_validation_score_` are in the estimator's
     own `scoring`. A new ``fit`` of the result is MLPClassifier's own: it starts from
-    other weights and stops when the training loss stays on a plateau.
+    other weights and stops when the training loss stays on a plateau. That and
+    ``partial_fit`` want features that are scaled; here they are as they were.
 
     Examples
     --------

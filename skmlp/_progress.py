@@ -9,7 +9,8 @@ def print_lines(task, seconds):
     """Of every verbose-th epoch its number, loss, score, rate and time; and at last why
     the training ended."""
     state, settings = task.state, task.settings
-    if state.n_iter % int(settings.verbose) and not state.stop_reason:
+    is_end = state.stop_reason and task.n_epochs == settings.max_iter  # of a fit
+    if state.n_iter % int(settings.verbose) and not is_end:
         return
     line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.5f}"
     if task.validation is not None and task.validation.record:
@@ -19,7 +20,7 @@ def print_lines(task, seconds):
             name = name if isinstance(name, str) else "score"
             line += f", {name} {state.validation_scores[-1]:.5f}"
     lines = [f"{line}, rate {task.last_rate:.3g}, {seconds:.3g} s"]
-    if state.stop_reason:
+    if is_end:
         why = {
             "max_iter": f"max_iter={settings.max_iter}",
             "early_stopping": "no improvement for more than n_iter_no_change="

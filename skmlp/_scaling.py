@@ -19,6 +19,7 @@ from scipy.sparse import csr_array, issparse
 from ._quietly import quietly
 
 ROW_LENGTH, OUTLYING = 8.0, 10.0
+FAR_OFF = 3  # standard deviations
 BLOCK_NUMBERS = 2**17  # of X that are looked at at a time: a megabyte
 
 
@@ -126,3 +127,25 @@ def update(seen, X, sample_weight):
         weight = np.where(seen.second == 0, at_most, seen.weight)
         seen = seen._replace(weight=weight)
     return seen.merge(found)
+
+
+@quietly
+def other_units(statistics, X_val):
+    """What to say of validation rows that lie far from the training rows, or None: of
+    dense features, where those are standardised by `statistics`.
+
+    Rows that missed a scaler are most often far off in a part of the features. A single
+    outlying feature, or some drift in many, is nothing unusual.
+    """
+    if statistics is None or statistics.is_sparse or issparse(X_val):
+        return None
+    varies = statistics.second > 0
+    distance = np.abs(X_val.mean(axis=0, dtype=np.float64) - statistics.first)[varies]
+    distance = np.sort(distance / np.sqrt(statistics.second[varies]))
+    if not varies.any() or distance[3 * (distance.size - 1) // 4] <= FAR_OFF:
+        return None
+    return (
+        "X_val looks unlike X: for a quarter of the features or more, its mean is over "
+        f"{FAR_OFF} standard deviations from that of X. Check that both are in the "
+        "same units, and have passed through the same steps of a Pipeline."
+    )

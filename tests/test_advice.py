@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 from settings import plain
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import scale
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer, scale
 
 from skmlp import MomentumMLPClassifier
 from skmlp._advice import FEW_EPOCHS, MANY_EPOCHS
@@ -168,6 +169,19 @@ def test_divergence_is_an_error_with_values_and_facts(digits, dtype):
     )
     assert not hasattr(mlp, "coefs_")
     assert not hasattr(mlp, "n_features_in_")
+
+
+@pytest.mark.parametrize("activation", ["logistic", "relu"])
+def test_outliers_that_hide_the_features(activation):
+    X, y = load_iris(return_X_y=True)
+    mlp = MomentumMLPClassifier(activation=activation, random_state=0)
+    assert said_by(mlp, X, y) == ""
+    rows = np.where(np.arange(150)[:, np.newaxis] == 7, 1e9, X)
+    assert_in_order(said_by(mlp, rows, y), "outliers", "QuantileTransformer")
+    coded = np.where(np.random.RandomState(0).uniform(size=X.shape) < 0.1, -999, X)
+    assert_in_order(said_by(mlp, coded, y), "codes for missing values")
+    pipeline = make_pipeline(QuantileTransformer(n_quantiles=50), mlp)
+    assert pipeline.fit(rows, y).score(rows, y) > 0.9
 
 
 def test_divergence_after_weights_whose_squares_overflow(iris):

@@ -13,7 +13,7 @@ from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
     GridSearchCV,
@@ -404,12 +404,24 @@ def test_an_error_says_which_alpha_and_fold(iris, n_jobs):
     assert vars(mlp) == before
 
 
+def test_an_alpha_whose_training_diverges_scores_minus_inf():
+    X, y = load_breast_cancer(return_X_y=True)
+    mlp = MomentumMLPClassifierCV(
+        (5,), alphas=[1e4, 1.0], max_iter=20, search_max_iter=20, random_state=0
+    ).fit(X, y)
+    assert (mlp.scores_[0] == -np.inf).all()
+    assert np.isfinite(mlp.scores_[1]).all()
+    assert mlp.alpha_ == 1
+    with pytest.raises(ValueError, match="diverged"):
+        mlp.set_params(alphas=[1e4, 1e5]).fit(X, y)
+
+
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "accuracy"])
 def test_a_fold_without_a_weight_to_score_is_an_error(iris, scoring):
     weight = np.ones(150)
     weight[::2] = 0
     folds = [(np.arange(1, 150, 2), np.arange(0, 150, 2))]
-    with pytest.raises(ValueError, match="known and a weight > 0"):
+    with pytest.raises(ValueError, match="weight > 0 and a class"):
         make(cv=folds, scoring=scoring).fit(*iris, weight)
 
 
@@ -447,11 +459,12 @@ def test_verbose_prints_a_line_a_fold_then_a_line_an_epoch(iris, capsys):
     mlp = make(cv=2, verbose=True).fit(*iris)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:6] == [
-        f"alpha={alpha:g}, fold {i + 1} of 2: score {mlp.scores_[k, i]:.6f}"
+        f"alpha={alpha:g}, fold {i + 1} of 2: score {mlp.scores_[k, i]:.6g}"
         for k, alpha in enumerate(ALPHAS)
         for i in range(2)
     ]
-    assert [line[:9] for line in lines[6:-1]] == [f"Epoch {i}/5" for i in range(1, 6)]
+    assert lines[6] == f"alpha={mlp.alpha_:g} is chosen; now all rows are trained on."
+    assert [line[:9] for line in lines[7:-1]] == [f"Epoch {i}/5" for i in range(1, 6)]
     make(cv=2).fit(*iris)
     assert capsys.readouterr().out == ""
 

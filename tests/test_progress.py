@@ -49,6 +49,9 @@ def test_verbose_prints_a_line_an_epoch(iris, capsys):
         f"Ended after {early.n_iter_} epochs: no improvement for more than "
         f"n_iter_no_change=1 epochs; epoch {early.best_iter_} is restored."
     )
+    make(verbose=2).partial_fit(X, y, [0, 1, 2]).partial_fit(X, y)
+    (line,) = capsys.readouterr().out.splitlines()  # nothing has ended
+    assert line.startswith("Epoch 2/2: loss ")
     make().fit(X, y)
     assert capsys.readouterr().out == ""
 
