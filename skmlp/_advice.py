@@ -13,15 +13,11 @@ MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # of X that are looked at
 FEW_EPOCHS, MANY_EPOCHS = 5, 30
 
 
-class Diverged(ValueError):
-    """A training's numbers are no longer finite."""
-
-
 @quietly
 def diverged(task):
     """The error of a training whose numbers are no longer finite."""
     found = facts(task) or ["A smaller learning_rate_init or momentum may help."]
-    return Diverged(
+    return NotFinite(
         f"Training diverged in epoch {task.state.n_iter + 1}: the loss, the weights or "
         "the scores are no longer finite, with learning_rate_init="
         f"{task.learning_rate_init:.6g} (this epoch's rate: {task.rate:.3g}), momentum="

@@ -13,11 +13,11 @@ from sklearn.model_selection import RepeatedStratifiedKFold, check_cv
 from sklearn.utils import check_array, check_random_state, metadata_routing
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._advice import Diverged, grid_advice
+from ._advice import grid_advice
 from ._callbacks import FitCallbacks, fit_of, with_callbacks
 from ._classifier import AUTO, COUNT, MomentumMLPClassifier, fitted_attributes
 from ._input import check_scorer, check_training_data, told_of
-from ._prediction import mean_cross_entropy
+from ._prediction import NotFinite, mean_cross_entropy
 from ._progress import say
 from ._quietly import quietly
 from ._stacklevel import stacklevel
@@ -366,10 +366,10 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
                 )
                 for (alpha, i), part in zip(tasks, parts, strict=True)
             )
-        errors = [result for result in results if isinstance(result, Diverged)]
+        errors = [result for result in results if isinstance(result, NotFinite)]
         scores = [-np.inf if result in errors else result for result in results]
         scores = np.reshape(scores, (len(alphas), len(folds)))
-        if errors and np.isinf(scores).any(axis=1).all():
+        if errors and np.isneginf(scores).any(axis=1).all():
             raise errors[0]
         return scores
 
@@ -388,8 +388,8 @@ def automatic_folds(data, seed):
 
 
 def score_fold(mlp, data, labels, train, test, part, name):
-    """The score on the rows `test` of `mlp`, trained on the rows `train`; where that
-    diverges, the error."""
+    """The score on the rows `test` of `mlp`, trained on the rows `train`; the error
+    where that diverges."""
     verbose, mlp.verbose = mlp.verbose, False
     try:
         weight = None if data.sample_weight is None else data.sample_weight[train]
@@ -419,7 +419,7 @@ def score_fold(mlp, data, labels, train, test, part, name):
         result = score
     except Exception as error:
         error.add_note(f"({name}, in the search for alpha.)")
-        if not isinstance(error, Diverged):
+        if not isinstance(error, NotFinite):
             raise
         score, result = -np.inf, error
     if verbose:

@@ -33,7 +33,7 @@ class Network(NamedTuple):
 
 
 class NotFinite(ValueError):
-    """Scores are too large for their precision, or not numbers."""
+    """Scores, or what a training changes, are too large for their precision."""
 
 
 def as_data(X, network):
