@@ -81,6 +81,30 @@ def replace_kernel(monkeypatch, name, function):
     monkeypatch.setattr(_kernels, name, kernel)
 
 
+def interrupt_at(n, function, counts):
+    """Call function(), with a KeyboardInterrupt before the n-th line that it runs of
+    those for which counts(frame) holds. Whether there was such a line."""
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        if event == "line" and counts(frame):
+            count += 1
+            if count == n:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return count >= n
+
+
 def start_python(script, *args, **environment):
     """A script in a process of its own, where SIGINT is not ignored, as it is in a
     shell's background job."""
@@ -96,7 +120,10 @@ def start_python(script, *args, **environment):
 
 def output_of(process):
     """What it printed; nothing may go wrong, and nobody be warned."""
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
     assert (process.returncode, err) == (0, "")
     return out
 

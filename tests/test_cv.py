@@ -52,6 +52,10 @@ def plain(cv, **params):
     return MomentumMLPClassifier(**{name: own[name] for name in names} | params)
 
 
+def framed(X):
+    return pd.DataFrame(X, columns=list("abcd"))
+
+
 def assert_same_search(a, b):
     assert_array_equal(a.scores_, b.scores_)
     assert a.alpha_ == b.alpha_
@@ -64,6 +68,7 @@ def fitted(iris):
 
 
 EVEN_AND_ODD = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
+ODD_AND_EVEN = [EVEN_AND_ODD[0][::-1]]
 FOLD = np.where(np.arange(150) % 3 == 0, 0, -1)
 GROUPS = np.arange(150) // 10
 
@@ -82,15 +87,6 @@ GROUPS = np.arange(150) // 10
         {"cv": [(FOLD < 0, FOLD == 0)]},
         {"cv": 2, "early_stopping": True, "n_iter_no_change": 1}
         | {"max_iter": 60, "search_max_iter": 60},
-    ],
-    ids=[
-        "int",
-        "None",
-        "splitter",
-        "predefined",
-        "iterable",
-        "masks",
-        "early stopping",
     ],
 )
 @pytest.mark.filterwarnings("ignore:alpha_=")
@@ -168,17 +164,9 @@ def test_class_weights_count_in_the_log_loss_alone():
 # -- the final fit -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["float32", "sparse", "frame", "text"])
-def test_is_the_plain_estimator_with_the_alpha_chosen(iris, kind):
-    X, y = iris
-    if kind == "float32":
-        X = X.astype(np.float32)
-    if kind == "sparse":
-        X = csr_array(X)
-    if kind == "frame":
-        X = pd.DataFrame(X, columns=list("abcd"))
-    if kind == "text":
-        y = np.array(["one", "two", "three"])[y]
+@pytest.mark.parametrize("container", [np.float32, csr_array, framed])
+def test_is_the_plain_estimator_with_the_alpha_chosen(iris, container):
+    X, y = container(iris[0]), np.array(["one", "two", "three"])[iris[1]]
     mlp = make(n_jobs=2).fit(X, y)
     alone = plain(mlp, alpha=mlp.alpha_).fit(X, y)
     assert mlp.alpha_ in ALPHAS
@@ -186,9 +174,9 @@ def test_is_the_plain_estimator_with_the_alpha_chosen(iris, kind):
     assert_array_equal(mlp.predict_proba(X), alone.predict_proba(X))
     assert_array_equal(mlp.classes_, alone.classes_)
     assert (mlp.n_iter_, mlp.n_features_in_) == (5, 4)
-    if kind == "frame":
+    if container is framed:
         assert list(mlp.feature_names_in_) == list("abcd")
-        assert not hasattr(mlp.fit(X.to_numpy(), y), "feature_names_in_")
+        assert not hasattr(mlp.fit(iris[0], y), "feature_names_in_")
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
@@ -213,12 +201,9 @@ def test_ecosystem(iris, fitted):
     pytest.importorskip("matplotlib").use("agg")
     X, y = iris
     stored = skops.dumps(fitted)
-    trusted = skops.get_untrusted_types(data=stored)
-    for copy in (
-        pickle.loads(pickle.dumps(fitted)),
-        skops.loads(stored, trusted=trusted),
-        clone(fitted).fit(X, y),
-    ):
+    loaded = skops.loads(stored, trusted=skops.get_untrusted_types(data=stored))
+    pickled = pickle.loads(pickle.dumps(fitted))
+    for copy in loaded, pickled, clone(fitted).fit(X, y):
         assert_same_search(fitted, copy)
         assert_array_equal(copy.predict_proba(X), fitted.predict_proba(X))
     exported = to_sklearn(fitted)
@@ -239,8 +224,7 @@ def test_there_is_no_partial_fit(iris, fitted):
 
 
 def test_warm_start_goes_on_without_a_search(iris):
-    X, y = iris
-    frame = pd.DataFrame(X, columns=list("abcd"))
+    frame, y = framed(iris[0]), iris[1]
     mlp = make(warm_start=True, learning_rate="constant").fit(frame, y)
     scores = mlp.scores_
     mlp.set_params(alphas=[9.0], max_iter=3).fit(frame, y)
@@ -302,23 +286,29 @@ def test_one_class_alone(iris):
 
 
 NONE_TO_SCORE = [(np.arange(50), np.arange(50, 150))]
+THIRDS, ODD = np.arange(150) // 50, np.arange(150) % 2
+NO_ALPHAS = [], [np.nan], ["x"], [-1.0], [np.inf], [[1], [-2]]
 
 
 @pytest.mark.parametrize(
-    ("params", "y", "said"),
+    ("params", "y", "weight", "said"),
     [
-        ({}, [0, 1, 2], "n_samples=3: choosing alpha needs two"),
-        ({"cv": NONE_TO_SCORE}, np.arange(150) // 50, "None of the rows to score"),
-        ({"cv": []}, np.arange(150) % 3, r"cv=\[\] makes no folds"),
-        *(
-            ({"alphas": alphas}, np.arange(150) % 3, "alphas: ")
-            for alphas in ([], [np.nan], ["x"], [-1.0], [np.inf], [[1], [-2]])
+        ({}, [0, 1, 2], None, "n_samples=3: choosing alpha needs two"),
+        ({"cv": NONE_TO_SCORE}, THIRDS, None, "None of the rows to score"),
+        ({"cv": []}, THIRDS, None, r"cv=\[\] makes no folds"),
+        ({"cv": ODD_AND_EVEN}, THIRDS, ODD, "weight > 0 and a class"),
+        (
+            {"cv": ODD_AND_EVEN, "scoring": "accuracy"},
+            THIRDS,
+            ODD,
+            "weight > 0 and a class",
         ),
+        *(({"alphas": alphas}, THIRDS, None, "alphas: ") for alphas in NO_ALPHAS),
     ],
 )
-def test_what_cannot_be_searched_is_refused(iris, params, y, said):
+def test_what_cannot_be_searched_is_refused(iris, params, y, weight, said):
     with pytest.raises(ValueError, match=said):
-        make(**params).fit(iris[0][: len(y)], y)
+        make(**params).fit(iris[0][: len(y)], y, weight)
 
 
 # -- the choice ----------------------------------------------------------------------
@@ -333,10 +323,6 @@ def score_by(function):
 
     scorer.calls = 0
     return scorer
-
-
-def fit_by(iris, function, **params):
-    return make(scoring=score_by(function), **params).fit(*iris)
 
 
 @pytest.mark.filterwarnings("ignore:alpha_=")
@@ -354,7 +340,7 @@ def fit_by(iris, function, **params):
     ],
 )
 def test_the_choice(iris, function, params, alpha):
-    assert fit_by(iris, function, **params).alpha_ == alpha
+    assert make(scoring=score_by(function), **params).fit(*iris).alpha_ == alpha
 
 
 @pytest.mark.parametrize(
@@ -372,7 +358,8 @@ def test_the_choice(iris, function, params, alpha):
     ],
 )
 def test_advice_at_the_ends_of_the_grid(iris, alphas, function, grid, recwarn):
-    fit_by(iris, lambda a, call: function(a, call) + 1e-4 * call**2, alphas=alphas)
+    scorer = score_by(lambda a, call: function(a, call) + 1e-4 * call**2)
+    make(scoring=scorer, alphas=alphas).fit(*iris)
     said = [(str(warning.message), warning.filename) for warning in recwarn]
     assert len(said) == (grid is not None)
     if grid:
@@ -414,15 +401,6 @@ def test_an_alpha_whose_training_diverges_scores_minus_inf():
     assert mlp.alpha_ == 1
     with pytest.raises(ValueError, match="diverged"):
         mlp.set_params(alphas=[1e4, 1e5]).fit(X, y)
-
-
-@pytest.mark.parametrize("scoring", ["neg_log_loss", "accuracy"])
-def test_a_fold_without_a_weight_to_score_is_an_error(iris, scoring):
-    weight = np.ones(150)
-    weight[::2] = 0
-    folds = [(np.arange(1, 150, 2), np.arange(0, 150, 2))]
-    with pytest.raises(ValueError, match="weight > 0 and a class"):
-        make(cv=folds, scoring=scoring).fit(*iris, weight)
 
 
 def interrupting(at):
@@ -470,8 +448,6 @@ def test_verbose_prints_a_line_a_fold_then_a_line_an_epoch(iris, capsys):
 
 
 class Recorder(TaskRecorder):
-    fitted = None
-
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         self.note_end(context)
         self.fitted = fitted_estimator

@@ -65,11 +65,7 @@ def test_everything_else_becomes_float64(dtype):
 
 @pytest.mark.parametrize(
     ("given", "used"),
-    [
-        (5, [(4, 5), (5, 3)]),
-        ((), [(4, 3)]),
-        ([7, 5], [(4, 7), (7, 5), (5, 3)]),
-    ],
+    [(5, [(4, 5), (5, 3)]), ((), [(4, 3)]), ([7, 5], [(4, 7), (7, 5), (5, 3)])],
 )
 def test_any_number_of_hidden_layers(iris, given, used):
     mlp = make(hidden_layer_sizes=given, max_iter=2).fit(*iris)

@@ -207,12 +207,7 @@ def test_a_process_that_is_killed_resumes_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "at", "value"),
-    [
-        ("indices", 5, 9999),
-        ("indices", 0, -1),
-        ("indptr", 7, 10**6),
-        ("indptr", 7, 0),
-    ],
+    [("indices", 5, 9999), ("indices", 0, -1), ("indptr", 7, 10**6), ("indptr", 7, 0)],
 )
 @pytest.mark.parametrize(
     "use",

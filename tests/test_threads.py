@@ -4,7 +4,6 @@ ends a call: its return, an error, Ctrl-C, a fork."""
 import _thread
 import os
 import signal
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import needs_fork, replace_kernel, run_python
+from helpers import (
+    assert_same_network,
+    interrupt_at,
+    needs_fork,
+    replace_kernel,
+    run_python,
+)
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
@@ -27,7 +32,7 @@ from skmlp._team import Team
 
 def blas_limits():
     return {
-        lib["filepath"]: lib["num_threads"]
+        lib["num_threads"]
         for lib in threadpool_info()
         if lib["internal_api"] == "openblas" and lib["threading_layer"] != "openmp"
     }
@@ -47,17 +52,30 @@ def in_another_thread(function):
 def two_blas_threads():
     """BLAS may use two threads, and no thread is in a context that limits it."""
     limit = in_another_thread(lambda: threadpool_limits(2, user_api="blas"))
-    assert set(blas_limits().values()) == {2}
+    assert blas_limits() == {2}
     yield
-    assert set(blas_limits().values()) == {2}
+    assert blas_limits() == {2}
     in_another_thread(limit.restore_original_limits)
 
 
-def test_a_call_has_one_thread():
-    assert set(_threads.call(blas_limits).values()) == {1}
-    with threadpool_limits(1, user_api="blas"):
-        assert set(_threads.call(blas_limits).values()) == {1}
-        assert set(blas_limits().values()) == {1}
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_call_has_one_thread_and_gives_back_what_it_found(limit):
+    def calls():
+        seen.append(_threads.call(blas_limits))
+        with pytest.raises(ZeroDivisionError):
+            _threads.call(lambda: 1 / 0)
+        seen.append(blas_limits())
+
+    def as_in_a_signals_handler():  # which predicts in the middle of a training
+        _threads.call(list)
+        return blas_limits()
+
+    seen = []
+    with threadpool_limits(limit, user_api="blas"):
+        calls()
+        in_another_thread(calls)
+        assert _threads.call(as_in_a_signals_handler) == {1}
+    assert seen == 2 * [{1}, {limit}]
 
 
 @pytest.mark.parametrize("batch_size", [10, 900])
@@ -66,14 +84,18 @@ def test_fits_and_predictions_have_it_so(rng, monkeypatch, batch_size):
 
     def spy_on(name):
         def spy(kernel, *args):
-            seen[name].append(set(blas_limits().values()))
+            seen[name].append(blas_limits())
             return kernel(*args)
 
         replace_kernel(monkeypatch, name, spy)
 
     def scorer(estimator, X, y):
-        during.append(set(blas_limits().values()))
+        during.append(blas_limits())
         return estimator.score(X, y)
+
+    def limit():
+        with threadpool_limits(1, user_api="blas"):
+            return blas_limits()
 
     spy_on("train_rows")
     spy_on("predict_rows")
@@ -85,111 +107,47 @@ def test_fits_and_predictions_have_it_so(rng, monkeypatch, batch_size):
     for limits in seen.values():
         assert set.union(*limits) == {1}
     assert during == [{2}]  # code of the user's finds what the user set
-
-
-def test_a_call_within_a_call_leaves_the_limit():
-    """Of a signal's handler that predicts in the middle of a training."""
-
-    def inside():
-        _threads.call(list)
-        return blas_limits()
-
-    assert set(_threads.call(inside).values()) == {1}
-
-
-def test_an_error_gives_back():
-    with pytest.raises(ZeroDivisionError):
-        _threads.call(lambda: 1 / 0)
-    assert set(blas_limits().values()) == {2}
+    assert in_another_thread(limit) == {1}  # others can limit BLAS after it
 
 
 def test_the_last_of_several_threads_gives_back():
-    barriers = [threading.Barrier(2) for _ in range(3)]
+    inside, short_ends, long_ends = (threading.Barrier(2, timeout=60) for _ in range(3))
 
-    def stay(first, last):
-        def inside():
-            barriers[first].wait(timeout=60)
-            barriers[last].wait(timeout=60)
-
-        _threads.call(inside)
+    def stay(end):
+        inside.wait()
+        end.wait()
 
     with ThreadPoolExecutor(2) as pool:
-        short, long = pool.submit(stay, 0, 1), pool.submit(stay, 0, 2)
-        # Both are inside once the first barrier has been passed by both.
-        barriers[1].wait(timeout=60)
+        short = pool.submit(_threads.call, stay, short_ends)
+        pool.submit(_threads.call, stay, long_ends)
+        short_ends.wait()
         short.result()
-        assert set(blas_limits().values()) == {1}
-        barriers[2].wait(timeout=60)
-        long.result()
-    assert set(blas_limits().values()) == {2}
-
-
-def test_the_limit_holds_while_another_thread_limits():
-    def enter_and_leave():
-        seen.append(set(_threads.call(blas_limits).values()))
-        seen.append(set(blas_limits().values()))
-
-    seen = []
-    with threadpool_limits(3, user_api="blas"):
-        in_another_thread(enter_and_leave)
-    assert seen == [{1}, {3}]
-
-
-def test_others_can_limit_blas_after_a_fit(digits):
-    def limit():
-        with threadpool_limits(1, user_api="blas"):
-            return set(blas_limits().values())
-
-    plain(max_iter=1, batch_size=300).fit(*digits).predict(digits[0])
-    assert in_another_thread(limit) == {1}
+        assert blas_limits() == {1}
+        long_ends.wait()
+    assert blas_limits() == {2}
 
 
 # -- interrupts ----------------------------------------------------------------------
 
-
 SOURCE = Path(_threads.__file__).read_text().splitlines()
 
 
-def line_of(frame):
-    return SOURCE[frame.f_lineno - 1]
-
-
-def interrupt_at(n, function):
-    """Call function(), with a KeyboardInterrupt before the n-th line of _threads.py
-    that it runs. Whether there was such a line."""
-    count = 0
-
-    def trace(frame, event, arg):
-        nonlocal count
-        if frame.f_code.co_filename != _threads.__file__:
-            return None
-        # A line in the lock, or where it is left: CPython takes no signal between the
-        # end of a with block of a lock and its release.
-        in_lock = _threads._lock._is_owned()
-        if event == "line" and not (in_lock and "with _lock" in line_of(frame)):
-            count += 1
-            if count == n:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
-    return count >= n
+def can_be_interrupted(frame):
+    """A line of _threads.py, but not one in the lock, or where it is left: CPython
+    takes no signal between the end of a with block of a lock and its release."""
+    if frame.f_code.co_filename != _threads.__file__:
+        return False
+    is_lock = "with _lock" in SOURCE[frame.f_lineno - 1]
+    return not (is_lock and _threads._lock._is_owned())
 
 
 def test_an_interrupt_at_any_line_leaves_the_limits_as_they_were():
     """At once or, where it comes while they are restored, after the next call."""
     n, n_restored = 1, 0
-    while interrupt_at(n, lambda: _threads.call(int)):
-        n_restored += set(blas_limits().values()) == {2}
+    while interrupt_at(n, lambda: _threads.call(int), can_be_interrupted):
+        n_restored += blas_limits() == {2}
         _threads.call(int)
-        assert set(blas_limits().values()) == {2}, n
+        assert blas_limits() == {2}, n
         n += 1
     assert n > 20
     assert n_restored > n / 2
@@ -198,161 +156,133 @@ def test_an_interrupt_at_any_line_leaves_the_limits_as_they_were():
 # One may come in a callback of the garbage collector: hypothesis has one.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_real_interrupts(digits):
-    """Ctrl-C at random moments of short trainings."""
+    """At random moments of short trainings."""
     X, y = digits[0][:300], digits[1][:300]
-    mlp = plain((30,), batch_size=300, max_iter=3)
-    mlp.fit(X, y)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    mlp = plain((30,), batch_size=300, max_iter=3).fit(X, y)
     stop, waits = threading.Event(), np.random.RandomState(0)
+    n_interrupts, is_fitting = 0, False
+
+    def interrupt(*args):
+        nonlocal is_fitting
+        if is_fitting:
+            is_fitting = False
+            raise KeyboardInterrupt
 
     def press():
         while not stop.wait(waits.uniform(0.0005, 0.004)):
             _thread.interrupt_main()
 
     presser = threading.Thread(target=press)
-    n_interrupts = 0
+    handler = signal.signal(signal.SIGINT, interrupt)
+    presser.start()
     try:
-        presser.start()
         while n_interrupts < 150:
             try:
+                is_fitting = True
                 mlp.fit(X, y)
+                is_fitting = False
             except KeyboardInterrupt:
                 n_interrupts += 1
-    except KeyboardInterrupt:
-        pass
     finally:
-        try:
-            stop.set()
-            presser.join()
-        except KeyboardInterrupt:
-            presser.join()
+        is_fitting = False
+        stop.set()
+        presser.join()
         signal.signal(signal.SIGINT, handler)
     mlp.fit(X, y)  # would heal, and need not
-    assert n_interrupts > 100
-    assert set(blas_limits().values()) == {2}
+    assert blas_limits() == {2}
 
 
 # -- forks ---------------------------------------------------------------------------
 
-
-FORKS = """
-import os, sys, threading, warnings
+FORKING = """
+import os, signal, sys, threading, time, warnings
 import numpy as np
+from numba.core import event
 from threadpoolctl import threadpool_info, threadpool_limits
-from skmlp import MomentumMLPClassifier
+from skmlp import MomentumMLPClassifier, _epoch, _threads
 warnings.simplefilter("ignore")  # forking beside threads
+threadpool_limits(2, user_api="blas")
+X, y = np.random.RandomState(0).normal(size=(300, 64)), np.arange(300) % 10
 
 def limits():
     blas = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
     return {lib["num_threads"] for lib in blas}
 
-X, y = np.random.RandomState(0).normal(size=(300, 64)), np.arange(300) % 10
-params = {"batch_size": 300, "max_iter": 3, "random_state": 0, "alpha": 0}
-make = lambda: MomentumMLPClassifier((48, 32), **params)
-threadpool_limits(2, user_api="blas")
-expected = make().fit(X, y).loss_
-stop = threading.Event()
+def fit(**params):
+    params = {"batch_size": 300, "max_iter": 3, "random_state": 0, "alpha": 0} | params
+    return MomentumMLPClassifier((48, 32), **params).fit(X, y, X_val=X, y_val=y)
 
-def keep_fitting():
-    while not stop.is_set():
-        make().fit(X, y)
+def fork(child):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(250)  # ends it
+        os._exit(0 if child() else 1)
+    return pid
 
-threads = [threading.Thread(target=keep_fitting) for _ in range(3)]
-for thread in threads:
-    thread.start()
-good = 0
-for i in range(40):
-    child = os.fork()
-    if child == 0:
-        right = limits() == {2} and make().fit(X, y).loss_ == expected
-        os._exit(0 if right and limits() == {2} else 1)
-    good += os.waitpid(child, 0)[1] == 0
-stop.set()
-for thread in threads:
-    thread.join()
-print(good, limits())
+def is_good(pid):
+    return os.waitpid(pid, 0)[1] == 0
+
+def good_forks_beside(function, n, child):
+    def keep_calling():
+        while not stop.is_set():
+            function()
+
+    stop = threading.Event()
+    threads = [threading.Thread(target=keep_calling) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    n_good = sum(is_good(fork(child)) for _ in range(n))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return n_good
+"""
+
+BESIDE_FITS = """
+def child():
+    return limits() == {2} and fit().loss_ == expected and limits() == {2}
+
+expected = fit().loss_
+print(good_forks_beside(fit, 40, child), limits())
+"""
+
+BESIDE_CALLS = """
+def call():
+    return _threads.call(list) == []
+
+call()
+print(good_forks_beside(call, int(sys.argv[1]), lambda: is_good(fork(call))))
+"""
+
+BESIDE_A_FIRST_FIT = """
+passes = event.RecordingListener()
+event.register("numba:run_pass", passes)
+first = threading.Thread(target=fit)
+first.start()
+while first.is_alive() and not passes.buffer:
+    time.sleep(0.01)
+children = [fork(fit) for _ in range(3)]
+print(sum(map(is_good, children)))
 """
 
 
 @needs_fork
-@pytest.mark.timeout(120)
 def test_children_forked_beside_fitting_threads_start_clean():
-    done = run_python(FORKS)
-    assert done.split("\n")[0] == "40 {2}"
-
-
-FORKS_OF_CALLS = """
-import os, signal, sys, threading, warnings
-from threadpoolctl import threadpool_limits
-from skmlp import _threads
-warnings.simplefilter("ignore")  # forking beside threads
-import scipy.linalg
-threadpool_limits(2, user_api="blas")
-call = lambda: _threads.call(list)
-call()
-stop = threading.Event()
-
-def keep_calling():
-    while not stop.is_set():
-        call()
-
-threads = [threading.Thread(target=keep_calling) for _ in range(3)]
-for thread in threads:
-    thread.start()
-good = 0
-for i in range(int(sys.argv[1])):
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)  # ends it
-        if os.fork() == 0:
-            call()
-            os._exit(0)
-        os._exit(os.wait()[1])
-    good += os.waitpid(child, 0)[1] == 0
-stop.set()
-print(good)
-"""
+    assert run_python(FORKING + BESIDE_FITS) == "40 {2}\n"
 
 
 @needs_fork
 def test_a_fork_waits_until_nobody_sets_blas_threads():
     """BLAS has a lock of its own while its number is set. (1 of 356 hung without.)
     Children have children, too."""
-    n_forks = int(os.environ.get("SKMLP_FORKS", 100))
-    done = run_python(FORKS_OF_CALLS, str(n_forks))
-    assert done.split() == [str(n_forks)]
-
-
-FORKS_OF_A_FIRST_FIT = """
-import os, signal, sys, threading, time, warnings
-import numpy as np
-from skmlp import MomentumMLPClassifier
-warnings.simplefilter("ignore")  # forking beside threads
-
-def fit():
-    X, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
-    MomentumMLPClassifier(3, alpha=0, max_iter=1, random_state=0).fit(X, y)
-
-first = threading.Thread(target=fit)
-first.start()
-children = []
-while first.is_alive():
-    children.append(os.fork())
-    if children[-1] == 0:
-        signal.alarm(240)  # ends it; several compile at once
-        fit()
-        os._exit(0)
-    time.sleep(0.1)
-print(len(children), sum(os.waitpid(child, 0)[1] == 0 for child in children))
-"""
+    n_forks = os.environ.get("SKMLP_FORKS", "100")
+    assert run_python(FORKING + BESIDE_CALLS, n_forks) == f"{n_forks}\n"
 
 
 @needs_fork
-@pytest.mark.timeout(300)
 def test_a_fork_waits_while_the_kernels_are_compiled(tmp_path):
-    done = run_python(FORKS_OF_A_FIRST_FIT, NUMBA_CACHE_DIR=str(tmp_path))
-    n_children, n_good = map(int, done.split())
-    assert n_good == n_children > 1
+    done = run_python(FORKING + BESIDE_A_FIRST_FIT, NUMBA_CACHE_DIR=tmp_path)
+    assert done == "3\n"
 
 
 # -- searches ------------------------------------------------------------------------
@@ -372,10 +302,7 @@ def test_searches_in_processes_and_threads_give_the_numbers_of_one(digits):
     for other in (processes, threads):
         for name in ("split0_test_score", "mean_test_score"):
             assert_array_equal(one.cv_results_[name], other.cv_results_[name])
-        for a, b in zip(
-            one.best_estimator_.coefs_, other.best_estimator_.coefs_, strict=True
-        ):
-            assert_array_equal(a, b)
+        assert_same_network(one.best_estimator_, other.best_estimator_)
 
 
 # -- training ------------------------------------------------------------------------
@@ -478,34 +405,24 @@ def test_an_interrupt_ends_the_work_of_all_threads():
     assert not any(thread.is_alive() for thread in team.threads)
 
 
-FORK_IN_A_FIT = """
-import os, signal, sys, warnings
-import numpy as np
-from threadpoolctl import threadpool_limits
-from skmlp import MomentumMLPClassifier, _epoch
-warnings.simplefilter("ignore")  # forking beside threads
-threadpool_limits(2, user_api="blas")
-_epoch.ROWS_OF_TWO, _epoch.GROUP_FLOPS = 16, 1
-X, y = np.random.RandomState(0).normal(size=(64, 3)), np.arange(64) % 2
-children = []
-
+IN_A_FIT = """
 def scoring(mlp, X, y):
     if not children:
         children.append(os.fork())
-        signal.alarm(60)  # ends it
+        signal.alarm(250)  # ends it
     return mlp.n_iter_
 
-mlp = MomentumMLPClassifier(3, max_iter=5, scoring=scoring, random_state=0)
-mlp.fit(X, y, X_val=X, y_val=y)
+_epoch.ROWS_OF_TWO, _epoch.GROUP_FLOPS, children = 16, 1, []
+n_iter = fit(max_iter=5, scoring=scoring).n_iter_
 if children[0] == 0:
-    os._exit(mlp.n_iter_)
-print(mlp.n_iter_, os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
+    os._exit(n_iter)
+print(n_iter, os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
 """
 
 
 @needs_fork
 def test_a_child_that_is_forked_in_a_fit_goes_on_with_it():
-    assert run_python(FORK_IN_A_FIT).split() == ["5", "5"]
+    assert run_python(FORKING + IN_A_FIT) == "5 5\n"
 
 
 # -- prediction ----------------------------------------------------------------------
@@ -589,40 +506,12 @@ def test_prediction_where_no_more_threads_can_be_started(fitted, monkeypatch, n_
     assert_array_equal(mlp.predict_proba(X), expected)
 
 
-def test_blocks_agree_with_one_pass(fitted, monkeypatch):
-    mlp, X = fitted
-    blocks = mlp.predict_proba(X)
-    monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 2**40)
-    np.testing.assert_allclose(mlp.predict_proba(X), blocks, rtol=1e-12, atol=1e-15)
-    assert_array_equal(mlp.predict(X), blocks.argmax(axis=1))
+# -- how long Ctrl-C waits -----------------------------------------------------------
 
 
-def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch):
-    """Ctrl-C waits for the end of a compiled call: a tenth of a second, or so."""
-    X, y = rng.normal(size=(3000, 30)), np.arange(3000) % 3
-    calls, whole = [], {}
-
-    def spy(kernel, *args):
-        calls.append(args)
-        return kernel(*args)
-
-    replace_kernel(monkeypatch, "train_rows", spy)
-    for flops in (1e9, 1e6, 1):
-        monkeypatch.setattr(_epoch, "CALL_FLOPS", flops)
-        monkeypatch.setattr(Architecture, "micro_batch", lambda *args: 32)
-        for batch_size in (None, 32):
-            calls.clear()
-            mlp = plain((9,), batch_size=batch_size, max_iter=2, random_state=0).fit(
-                X, y
-            )
-            whole.setdefault(batch_size, mlp.loss_curve_)
-            assert mlp.loss_curve_ == whole[batch_size]
-        assert len(calls) == (2 if flops == 1e9 else len(calls))
-    assert len(calls) == 2 * -(-3000 // 32)  # a batch a call at the least
-
-
-def test_ctrl_c_waits_for_a_tenth_of_a_second_at_most(rng, monkeypatch):
-    """By the operations of a call, not by a clock: 1e9, products alone."""
+@pytest.fixture
+def calls(monkeypatch):
+    """How many rows each call of the training step takes."""
     rows = []
 
     def spy(kernel, *args):
@@ -631,7 +520,29 @@ def test_ctrl_c_waits_for_a_tenth_of_a_second_at_most(rng, monkeypatch):
         return kernel(*args)
 
     replace_kernel(monkeypatch, "train_rows", spy)
+    return rows
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_a_call_is_short_however_long_the_epoch(rng, monkeypatch, calls, batch_size):
+    X, y = rng.normal(size=(3000, 30)), np.arange(3000) % 3
+    monkeypatch.setattr(Architecture, "micro_batch", lambda *args: 32)
+    curves, n_calls = [], []
+    for flops in (1e9, 1e6, 1):
+        monkeypatch.setattr(_epoch, "CALL_FLOPS", flops)
+        calls.clear()
+        mlp = plain((9,), batch_size=batch_size, max_iter=2, random_state=0).fit(X, y)
+        curves.append(mlp.loss_curve_)
+        n_calls.append(len(calls))
+    assert curves[0] == curves[1] == curves[2]
+    if batch_size is not None:
+        assert n_calls[0] == 2
+        assert n_calls[2] == 2 * -(-3000 // 32)  # a batch a call at the least
+
+
+def test_ctrl_c_waits_for_a_tenth_of_a_second_at_most(rng, calls):
+    """By the operations of a call, not by a clock: 1e9, products alone."""
     X, y = rng.normal(size=(20_000, 100)), np.arange(20_000) % 2
     plain((500,), batch_size=32, max_iter=1).fit(X, y)
-    assert len(rows) > 1
-    assert max(rows) * 6 * (100 * 500 + 500 * 2) <= 1e9
+    assert len(calls) > 1
+    assert max(calls) * 6 * (100 * 500 + 500 * 2) <= 1e9
