@@ -22,6 +22,21 @@ needs_fork = pytest.mark.skipif(
 )
 
 
+class Interrupter:
+    """A scorer that in its n-th call calls a function, or is interrupted."""
+
+    def __init__(self, n, function=None):
+        self.n, self.function = n, function
+
+    def __call__(self, estimator, X, y):
+        self.n -= 1
+        if self.n == 0:
+            if self.function is None:
+                raise KeyboardInterrupt
+            self.function()
+        return 0.0
+
+
 class TaskRecorder:
     """A callback of scikit-learn's that notes which of its hooks are called."""
 

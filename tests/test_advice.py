@@ -116,9 +116,8 @@ def test_nobody_expects_much_of_few_epochs(iris):
 
 def test_a_weak_signal_that_is_learned_is_no_failure(rng):
     X = rng.normal(size=(5000, 3))
-    y = (X[:, 0] + 5 * rng.normal(size=5000) > 0).astype(int)
-    mlp = MomentumMLPClassifier(max_iter=30, random_state=0)
-    assert said_by(mlp, X, y) == ""
+    y = X[:, 0] + 5 * rng.normal(size=5000) > 0
+    assert said_by(MomentumMLPClassifier(max_iter=30, random_state=0), X, y) == ""
 
 
 @pytest.mark.parametrize("max_iter", [1, 10, 100])
@@ -147,7 +146,7 @@ def test_it_is_about_the_weights_that_are_kept(iris):
 def test_a_penalty_that_shrinks_is_not_the_datas_loss(iris):
     """Weights drawn wide begin with it; what counts is where the data's loss ends."""
     mlp = MomentumMLPClassifier(
-        init_scale=30, learning_rate_init=0.02, activation="tanh", random_state=0
+        activation="tanh", init_scale=30, learning_rate_init=0.02, random_state=0
     )
     assert said_by(mlp, *iris) == ""
     assert mlp.loss_ > 10
@@ -192,14 +191,13 @@ def test_divergence_after_weights_whose_squares_overflow(iris):
 
 @pytest.mark.parametrize("scoring", ["loss", "accuracy"])
 def test_scores_that_overflow_before_the_loss_does_are_a_divergence(scoring):
-    X, y = load_iris(return_X_y=True)
     mlp = MomentumMLPClassifier(
         (30, 30, 30), "relu", learning_rate_init=3.0, init_scale=1, scoring=scoring,
         early_stopping=True, random_state=0,
     )  # fmt: skip
     said = "diverged in epoch 2: .* The rate is large: learning_rate_init=3, where"
     with pytest.raises(ValueError, match=said) as caught:
-        mlp.fit(X, y)
+        mlp.fit(*load_iris(return_X_y=True))
     assert "the features" not in str(caught.value)
     assert not hasattr(mlp, "coefs_")
 
@@ -215,10 +213,7 @@ def test_validation_data_that_overflow_are_not_called_a_divergence(iris):
 
 def test_validation_data_in_other_units(iris, digits):
     """As for the last step of a Pipeline that is given rows as they were before it."""
-    for (X, y), dtype in [
-        (load_wine(return_X_y=True), np.float64),
-        (digits, np.float32),
-    ]:
+    for (X, y), dtype in (load_wine(return_X_y=True), float), (digits, np.float32):
         Z = scale(X).astype(dtype)
         for training, X_val in (Z, X), (X, Z + 100), (Z, Z + 9):
             with pytest.warns(UserWarning, match="X_val looks unlike X") as said:
@@ -240,17 +235,15 @@ def test_validation_data_that_drift_are_not_remarked(iris, rng):
 @pytest.mark.parametrize("name", [{}, {"__name__": 5}])
 def test_the_warning_points_at_code_whose_namespace_has_no_name(iris, name):
     mlp = slow(max_iter=FEW_EPOCHS)
+    code, names = compile("mlp.fit(*data)", "own", "exec"), {"mlp": mlp, "data": iris}
     with pytest.warns(ConvergenceWarning, match="learned little") as said:
-        exec(
-            compile("mlp.fit(*data)", "own", "exec"), {**name, "mlp": mlp, "data": iris}
-        )
+        exec(code, name | names)
     assert said[0].filename == "own"
 
 
 def test_who_asks_never_to_be_stopped_is_not_told_that_he_was_not(iris):
-    mlp = MomentumMLPClassifier(
-        early_stopping=True, n_iter_no_change=np.inf, alpha=0, random_state=0
-    )
+    params = {"early_stopping": True, "n_iter_no_change": np.inf, "alpha": 0}
+    mlp = MomentumMLPClassifier(random_state=0, **params)
     assert said_by(mlp, *iris) == ""
     assert mlp.best_iter_ is not None
 

@@ -5,6 +5,7 @@ import errno
 import shutil
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import numba
@@ -84,6 +85,16 @@ def fails_to_write(path, content):
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
+def let_none_be_stored(monkeypatch, kernel):
+    """A kernel is new, nothing can be loaded or stored, and nobody was told."""
+    function = getattr(_kernels, kernel).run.py_func
+    entry = _cache.Entry(function, **_activations.ENTRY)
+    monkeypatch.setattr(_kernels, kernel, entry)
+    monkeypatch.setattr(_cache, "write", fails_to_write)
+    monkeypatch.setattr(_cache.MachineCode, "load_overload", lambda *args: None)
+    monkeypatch.setattr(_cache.MachineCode, "has_warned", False)
+
+
 def test_a_folder_that_cannot_be_written_is_read(folder, monkeypatch):
     Fresh()
     monkeypatch.setattr(_cache, "write", fails_to_write)
@@ -135,11 +146,10 @@ def test_processes_share_what_one_has_compiled(tmp_path):
     results = [output_of(process).splitlines() for process in both]
     files = sorted(tmp_path.rglob("*.*"))
     assert [path.suffix for path in files] == [".nbc", ".nbc"]
-    for damage in (None, lambda x: x[: len(x) // 2]):
-        for path in files if damage else []:
-            path.write_bytes(damage(path.read_bytes()))
+    for is_damaged in (False, True, False):
+        for path in files if is_damaged else []:
+            path.write_bytes(path.read_bytes()[:999])
         results.append(run_python(PROGRAM, **environment).splitlines())
-    results.append(run_python(PROGRAM, **environment).splitlines())
     assert sorted(tmp_path.rglob("*.*")) == files
     modules, of_training, of_prediction, numbers = zip(*results, strict=True)
     assert of_training[2:] == of_prediction[2:] == ("1", "0", "1")
@@ -168,49 +178,32 @@ def test_where_nothing_can_be_stored_it_is_said_once(tmp_path):
     for file in Path(skmlp.__file__).parent.glob("*.py"):
         shutil.copy(file, package)
     (package / "__pycache__").write_text("a file where a folder would have to be")
-    nowhere = {
-        "HOME": "/dev/null",
-        "XDG_CACHE_HOME": "/dev/null",
-        "NUMBA_CACHE_DIR": "",
-    }
-    found = {"PYTHONPATH": tmp_path, "PYTHONSAFEPATH": 1}
-    out = run_python(UNSTORED, **found, **nowhere)
+    environment = {"PYTHONPATH": tmp_path, "PYTHONSAFEPATH": 1, "NUMBA_CACHE_DIR": ""}
+    environment |= dict.fromkeys(["HOME", "XDG_CACHE_HOME"], "/dev/null")
+    out = run_python(UNSTORED, **environment)
     assert out == "<string> The compiled training could not be stored,\n"
 
 
+# In the first epoch, or after it, where validation data are scored.
+@pytest.mark.parametrize("kernel", ["train_rows", "predict_rows"])
 def test_where_warnings_are_errors_the_call_that_cannot_store_fails_whole(
-    iris, monkeypatch
+    iris, monkeypatch, kernel
 ):
-    """In the first epoch, or after it, where validation data are scored."""
     data = {"X_val": iris[0], "y_val": iris[1]}
     mlp = plain((6,), max_iter=3, warm_start=True).fit(*iris, **data)
-    monkeypatch.setattr(_cache, "write", fails_to_write)
-    monkeypatch.setattr(_cache.MachineCode, "load_overload", lambda *args: None)
-    for kernel in ("train_rows", "predict_rows"):
-        entry = _cache.Entry(
-            getattr(_kernels, kernel).run.py_func, **_activations.ENTRY
-        )
-        monkeypatch.setattr(_cache.MachineCode, "has_warned", False)
-        before = vars(mlp).copy()
-        with monkeypatch.context() as patch:
-            patch.setattr(_kernels, kernel, entry)
-            with pytest.raises(UserWarning, match="could not be stored"):
-                mlp.fit(*iris, **data)
-            assert vars(mlp) == before
-            assert len(mlp.loss_curve_) == mlp.n_iter_
-            mlp.fit(*iris, **data)
-    assert mlp.n_iter_ == 9
+    before = vars(mlp).copy()
+    let_none_be_stored(monkeypatch, kernel)
+    with pytest.raises(UserWarning, match="could not be stored"):
+        mlp.fit(*iris, **data)
+    assert vars(mlp) == before
+    assert len(mlp.loss_curve_) == mlp.n_iter_
+    assert mlp.fit(*iris, **data).n_iter_ == 6
 
 
 def test_the_warning_points_at_who_predicts_in_threads(digits, monkeypatch):
     """Where a process only predicts, and BLAS may use several threads."""
-    X, y = digits
-    mlp = plain(max_iter=1).fit(X, y)
-    X = np.vstack([X] * 3)
-    entry = _cache.Entry(_kernels.predict_rows.run.py_func, **_activations.ENTRY)
-    monkeypatch.setattr(_kernels, "predict_rows", entry)
-    monkeypatch.setattr(_cache, "write", fails_to_write)
-    monkeypatch.setattr(_cache.MachineCode, "load_overload", lambda *args: None)
+    mlp, X = plain(max_iter=1).fit(*digits), np.vstack([digits[0]] * 3)
+    let_none_be_stored(monkeypatch, "predict_rows")
     with (
         threadpool_limits(2, user_api="blas"),
         pytest.warns(UserWarning, match="could not be stored") as said,
@@ -245,11 +238,14 @@ def thrown(error):
 
 
 WAYS = [thrown, *([signalled] if hasattr(signal, "SIGALRM") else [])]
+learns_little = partial(plain, (6,), max_iter=5, learning_rate_init=1e-9)
 CALLS = {
     "fit": lambda mlp, X, y: mlp.fit(X, y),
     "validated fit": lambda mlp, X, y: mlp.fit(X, y, X_val=X, y_val=y),
     "partial_fit": lambda mlp, X, y: mlp.partial_fit(X, y),
     "predict_proba": lambda mlp, X, y: mlp.predict_proba(X),
+    # A training that learned little is looked at, in a compiled call.
+    "judged fit": lambda mlp, X, y: learns_little().fit(X, y),
 }
 
 
@@ -276,34 +272,15 @@ def test_what_arrives_during_a_call_reaches_the_caller(
     if is_in_call:
         replace_kernel(monkeypatch, kernel, interrupted)
     else:
-        prepare = getattr(_kernels, kernel).prepare
-        monkeypatch.setattr(
-            getattr(_kernels, kernel),
-            "prepare",
-            lambda *x, **_: interrupted(prepare, *x),
-        )
+        entry = getattr(_kernels, kernel)
+        preparing = partial(interrupted, entry.prepare)
+        monkeypatch.setattr(entry, "prepare", lambda *x, **_: preparing(*x))
     with pytest.raises(type(error)) as caught:
         CALLS[name](mlp, *iris)
     assert caught.type is type(error)
     assert arrive is thrown or caught.value is error
     assert len(calls) == 1
     assert vars(mlp) == before
-
-
-@pytest.mark.parametrize("error", ERRORS)
-def test_what_arrives_while_a_fit_is_judged_reaches_the_caller(
-    iris, monkeypatch, error
-):
-    """A training that learned little is looked at, in a compiled call."""
-
-    def interrupted(run, *args):
-        signalled(error)
-
-    error = error("it is late")
-    replace_kernel(monkeypatch, "predict_rows", interrupted)
-    with pytest.raises(type(error)) as caught:
-        plain((6,), max_iter=5, learning_rate_init=1e-9).fit(*iris)
-    assert caught.value is error
 
 
 @pytest.mark.parametrize("where", ["read", "load", "write"])
@@ -349,33 +326,29 @@ class Interrupter(event.Listener):
 def late(*args):
     raise error
 
-def reached(call):
-    try:
-        call()
-    except BaseException as caught:
-        return caught
+def check(call, step):
+    global error
+    before = vars(mlp).copy()
+    for i, kind in enumerate(KINDS):
+        error, caught, interrupter.left = kind("late"), None, 1 + step * i
+        try:
+            call()
+        except BaseException as reached:
+            caught = reached
+        assert caught is error and interrupter.left == 0 and vars(mlp) == before
+    interrupter.left = np.inf
 
+KINDS = TimeoutError, RuntimeError, ValueError, OSError, OwnError, KeyboardInterrupt
 signal.signal(signal.SIGALRM, late)
 interrupter = Interrupter()
 event.register("numba:run_pass", interrupter)
-errors = TimeoutError, RuntimeError, ValueError, OSError, OwnError, KeyboardInterrupt
-before = vars(mlp).copy()
-for call in (lambda: mlp.fit(X, y), lambda: mlp.partial_fit(X, y, classes=range(3))):
-    for passes, error in enumerate(errors):
-        error, interrupter.left = error("late"), 1 + 17 * passes
-        assert reached(call) is error and interrupter.left == 0
-        assert vars(mlp) == before
-interrupter.left = np.inf
+check(lambda: mlp.fit(X, y), 17)
+check(lambda: mlp.partial_fit(X, y, classes=range(3)), 17)
 mlp.fit(X, y)
 _kernels.predict_rows.run.overloads.clear()
 _kernels.predict_rows.prepared.clear()
 _cache.MachineCode.load_overload = lambda *args: None
-before = vars(mlp).copy()
-for passes, error in enumerate(errors):
-    error, interrupter.left = error("late"), 1 + passes
-    assert reached(lambda: mlp.predict_proba(X)) is error and interrupter.left == 0
-    assert vars(mlp) == before
-interrupter.left = np.inf
+check(lambda: mlp.predict_proba(X), 1)
 print(mlp.predict_proba(X).tolist(), mlp.loss_)
 """
 )
@@ -410,14 +383,9 @@ threadpool_limits(2, user_api="blas")
 
 def test_a_first_call_where_the_script_has_ended(tmp_path):
     """It says that it compiles; later ones load, in a thread or atexit."""
-    in_thread, at_exit = (
-        "threading.Thread(target=last).start()",
-        "atexit.register(last)",
-    )
-    first, *later = (
-        run_python(LAST + line, NUMBA_CACHE_DIR=tmp_path)
-        for line in (in_thread, in_thread, at_exit)
-    )
+    lines = 2 * ["threading.Thread(target=last).start()"] + ["atexit.register(last)"]
+    scripts = [LAST + line for line in lines]
+    first, *later = (run_python(each, NUMBA_CACHE_DIR=tmp_path) for each in scripts)
     assert first.startswith("Compiling the training step")
     for out in (first, *later):
         assert out.endswith("(45000, 3)\n")

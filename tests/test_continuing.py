@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from helpers import assert_same_network, assert_same_training
+from helpers import Interrupter, assert_same_network, assert_same_training
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from settings import plain
 
 OWN_TYPE = "skmlp._classifier.MomentumMLPClassifier"
+
+
+@pytest.fixture
+def data(iris):
+    return {"X_val": iris[0][::3], "y_val": iris[1][::3]}
 
 
 def through_joblib(mlp, folder):
@@ -37,39 +42,41 @@ KEEPERS = {
     "joblib": through_joblib,
     "skops": through_skops,
 }
+SETTINGS = {
+    "batch_size": [None, 20, 32, "auto"],
+    "learning_rate": ["constant", "invscaling", "adaptive"],
+    "learning_rate_init": [0.05, 0.3],
+    "momentum": [0.0, 0.9],
+    "nesterovs_momentum": [False, True],
+    "shuffle": [False, True],
+    "random_state": range(6),
+    "n_iter_no_change": [1, 10],
+    "tol": [1e-4, 0.2],
+    "activation": ["logistic", "tanh"],
+    "standardize": [False, True],
+}
 
 
-SETTINGS = st.fixed_dictionaries(
-    {
-        "batch_size": st.sampled_from([None, 20, 32, "auto"]),
-        "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive"]),
-        "learning_rate_init": st.sampled_from([0.05, 0.3]),
-        "momentum": st.sampled_from([0.0, 0.9]),
-        "nesterovs_momentum": st.booleans(),
-        "shuffle": st.booleans(),
-        "random_state": st.integers(0, 5),
-        "n_iter_no_change": st.sampled_from([1, 10]),
-        "tol": st.sampled_from([1e-4, 0.2]),
-        "activation": st.sampled_from(["logistic", "tanh"]),
-        "standardize": st.booleans(),
-    }
-)
-AS_LAW = settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+def law(**strategies):
+    """Of any settings, ways to keep the estimator, and precisions."""
+    fixed = {name: st.sampled_from(values) for name, values in SETTINGS.items()}
+    few = settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    return lambda test: few(
+        given(
+            params=st.fixed_dictionaries(fixed),
+            keeper=st.sampled_from(sorted(KEEPERS)),
+            dtype=st.sampled_from([np.float64, np.float32]),
+            **strategies,
+        )(test)
+    )
 
 
 @pytest.mark.filterwarnings("ignore:The network has learned little")
-@AS_LAW
-@given(
-    params=SETTINGS,
-    fitted=st.integers(0, 3),
-    k=st.integers(1, 6),
-    keeper=st.sampled_from(sorted(KEEPERS)),
-    dtype=st.sampled_from([np.float64, np.float32]),
-)
+@law(fitted=st.integers(0, 3), k=st.integers(1, 6))
 def test_partial_fits_after_a_fit_are_one_fit_of_all_epochs(
     iris, tmp_path, params, fitted, k, keeper, dtype
 ):
@@ -86,13 +93,7 @@ def test_partial_fits_after_a_fit_are_one_fit_of_all_epochs(
 
 
 @pytest.mark.filterwarnings("ignore:The network has learned little")
-@AS_LAW
-@given(
-    params=SETTINGS,
-    epochs=st.lists(st.integers(1, 6), min_size=2, max_size=3),
-    keeper=st.sampled_from(sorted(KEEPERS)),
-    dtype=st.sampled_from([np.float64, np.float32]),
-)
+@law(epochs=st.lists(st.integers(1, 6), min_size=2, max_size=3))
 def test_warm_starts_add_up(iris, tmp_path, params, epochs, keeper, dtype):
     X, y = iris[0].astype(dtype), iris[1]
     whole = plain((6,), max_iter=sum(epochs), **params).fit(X, y)
@@ -102,18 +103,17 @@ def test_warm_starts_add_up(iris, tmp_path, params, epochs, keeper, dtype):
     assert_same_training(whole, parts)
 
 
-@pytest.mark.parametrize("class_weight", [None, {0: 1.0, 1: 2.0, 2: 5.0}])
+@pytest.mark.parametrize("class_weight", [None, [1, 2, 5]])
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_a_block_divides_alpha_by_the_weight_of_all_rows_seen(
     iris, method, class_weight
 ):
     """By one step of a softmax regression, written plainly."""
     X, y = iris
-    s, c = np.linspace(0.5, 2, 150), np.ones(3)
-    if class_weight:
-        c = np.array(list(class_weight.values()))
+    s, c = np.linspace(0.5, 2, 150), np.array(class_weight or [1, 1, 1])
     mlp = plain((), alpha=9.0, batch_size=None, momentum=0.0, max_iter=1)
-    mlp.set_params(class_weight=class_weight, random_state=0)
+    if class_weight:
+        mlp.set_params(class_weight=dict(enumerate(class_weight)))
     first = {"classes": [0, 1, 2]} if method == "partial_fit" else {}
     blocks = slice(0, 150, 3), slice(9, 20), slice(1, 150, 3)
     start = X[blocks[0]], y[blocks[0]]
@@ -143,9 +143,8 @@ def test_without_warm_start_fit_starts_anew(iris):
     assert not hasattr(mlp, "feature_names_in_")
 
 
-def test_after_early_stopping_the_best_epoch_goes_on(iris, tmp_path):
+def test_after_early_stopping_the_best_epoch_goes_on(iris, data, tmp_path):
     X, y = iris
-    data = {"X_val": X[::3], "y_val": y[::3]}
     make = partial(
         plain, (), batch_size=20, learning_rate="invscaling", power_t=0.1,
         warm_start=True, random_state=0,
@@ -181,9 +180,8 @@ def test_the_next_warm_start_has_its_own_patience_and_best(iris):
 @pytest.mark.parametrize(
     "params", [{}, {"learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1}]
 )
-def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, params):
-    X, y = iris
-    data, given = {"X_val": X[::3], "y_val": y[::3]}, []
+def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, data, params):
+    (X, y), given = iris, []
 
     def keep(estimator, X, y):
         given.append([estimator, copy.deepcopy(estimator), copy.copy(estimator)])
@@ -241,9 +239,8 @@ def test_random_state_objects_continue_their_own_stream(iris, bits):
     pickle.loads(pickle.dumps(whole)).predict(iris[0])
 
 
-def test_validation_curves_go_on(iris):
+def test_validation_curves_go_on(iris, data):
     X, y = iris
-    data = {"X_val": X[::3], "y_val": y[::3]}
     make = partial(plain, (6,), max_iter=2, warm_start=True, random_state=0)
     parts, late = make().fit(X, y, **data), make().fit(X, y).fit(X, y, **data)
     parts.set_params(max_iter=3).fit(X, y, **data)
@@ -298,12 +295,7 @@ def test_cosine_continues_an_interrupted_run(iris):
         plain, (6,), max_iter=8, learning_rate="cosine", batch_size=32, random_state=0
     )
 
-    def interrupt(estimator, X, y):
-        if estimator.n_iter_ == 4:
-            raise KeyboardInterrupt
-        return 0.0
-
-    mlp = make(warm_start=True, scoring=interrupt)
+    mlp = make(warm_start=True, scoring=Interrupter(4))
     with pytest.raises(KeyboardInterrupt):
         mlp.fit(X, y, X_val=X, y_val=y)
     assert mlp.n_iter_ == 3

@@ -109,12 +109,6 @@ def test_none_monitors_the_training_data(split):
     assert mlp.validation_loss_curve_ is mlp.validation_scores_ is None
 
 
-def test_the_best_epoch_is_restored_where_nothing_stopped(split):
-    mlp = make(early_stopping=True, n_iter_no_change=50).fit(*split[:2])
-    assert mlp.stop_reason_ == "max_iter"
-    assert mlp.best_iter_ == np.argmax(mlp.validation_scores_) + 1
-
-
 @pytest.mark.parametrize("seed", range(0, 20, 2))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_plateau_is_left_by_the_loss_without_its_penalty(iris, seed):
@@ -137,10 +131,7 @@ X_VAL, Y_VAL = np.ones((4, 64)), np.array([0, 1, 2, 3])
     [
         ({"y_val": None}, "y_val is not given"),
         ({"X_val": None}, "X_val is not given"),
-        (
-            {"X_val": None, "y_val": None, "sample_weight_val": Y_VAL},
-            "X_val is not given",
-        ),
+        ({"X_val": None, "y_val": None, "sample_weight_val": Y_VAL}, "X_val is not gi"),
         ({"X_val": X_VAL[:, 1:]}, "val: X has 63 features"),
         ({"y_val": Y_VAL + 7}, r"y_val has the labels \[10\]"),
         ({"y_val": np.array(list("abab"))}, r"y_val has the labels \['"),
@@ -211,3 +202,4 @@ def test_nobody_is_stopped_where_there_is_nothing_to_learn(rng):
     X, y = rng.normal(size=(200, 3)), rng.randint(0, 2, 200)
     mlp = make(early_stopping=True, alpha=1.0, max_iter=60).fit(X, y)
     assert (mlp.n_iter_, mlp.stop_reason_) == (60, "max_iter")
+    assert mlp.best_iter_ == np.argmax(mlp.validation_scores_) + 1  # but it is restored

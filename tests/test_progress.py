@@ -12,7 +12,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-from helpers import TaskRecorder, assert_same_fit, has_callbacks, needs_callbacks
+from helpers import (
+    Interrupter,
+    TaskRecorder,
+    assert_same_fit,
+    has_callbacks,
+    needs_callbacks,
+)
 from numpy.testing import assert_array_equal
 from settings import plain
 from sklearn.model_selection import GridSearchCV
@@ -201,36 +207,11 @@ def test_scikit_learns_callbacks(iris, n_fits, capfd):
 # -- Ctrl-C ------------------------------------------------------------------------
 
 
-class Interrupter:
-    """A scorer that calls a function in its n-th call."""
-
-    def __init__(self, n, function):
-        self.n, self.function = n, function
-
-    def __call__(self, estimator, X, y):
-        self.n -= 1
-        if self.n == 0:
-            self.function()
-        return 0.0
-
-
-def raise_interrupt():
-    raise KeyboardInterrupt
-
-
-@pytest.fixture
-def ctrl_c_interrupts():
-    """Also where SIGINT is ignored, as in a shell's job in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_ctrl_c_keeps_what_is_trained_and_is_raised_on(iris, batch_size):
     X, y = iris
     mlp = make(max_iter=10, warm_start=True, batch_size=batch_size)
-    mlp.set_params(scoring=Interrupter(4, raise_interrupt))
+    mlp.set_params(scoring=Interrupter(4))
     with pytest.raises(KeyboardInterrupt):
         mlp.fit(X, y, X_val=X, y_val=y)
     assert (mlp.n_iter_, mlp.stop_reason_) == (3, "interrupted")
@@ -239,7 +220,7 @@ def test_ctrl_c_keeps_what_is_trained_and_is_raised_on(iris, batch_size):
     mlp.set_params(max_iter=7, scoring="loss").fit(X, y)
     assert_same_fit(mlp, make(max_iter=10, batch_size=batch_size).fit(X, y))
     # Before the first epoch it leaves the estimator as it was.
-    mlp.set_params(scoring=Interrupter(1, raise_interrupt))
+    mlp.set_params(scoring=Interrupter(1))
     before = vars(mlp).copy()
     with pytest.raises(KeyboardInterrupt):
         mlp.fit(X, y, X_val=X, y_val=y)
@@ -247,14 +228,17 @@ def test_ctrl_c_keeps_what_is_trained_and_is_raised_on(iris, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [None, 20])
-def test_a_real_ctrl_c_anywhere_in_a_long_fit(iris, batch_size, ctrl_c_interrupts):
+def test_a_real_ctrl_c_anywhere_in_a_long_fit(iris, batch_size):
     X, y = iris
+    # Also where SIGINT is ignored, as in a shell's job in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     mlp = make(max_iter=10**7, warm_start=True, batch_size=batch_size)
     mlp.set_params(scoring=Interrupter(6, timer.start))
     with pytest.raises(KeyboardInterrupt):
         mlp.fit(X, y, X_val=X, y_val=y)
     timer.join()
+    signal.signal(signal.SIGINT, before)
     assert len(mlp.loss_curve_) == mlp.n_iter_ >= 5
     whole = make(max_iter=mlp.n_iter_ + 3, batch_size=batch_size).fit(X, y)
     mlp.set_params(max_iter=3, scoring="loss").fit(X, y)

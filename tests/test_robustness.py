@@ -5,13 +5,13 @@ import os
 import pickle
 import re
 import signal
-import sys
 import time
 import warnings
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from helpers import assert_same_fit, start_python
+from helpers import assert_same_fit, interrupt_at, start_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -163,7 +163,6 @@ TRAINS_AND_SAVES = """
 import os, pickle, sys
 import numpy as np
 from skmlp import MomentumMLPClassifier
-from skmlp._quietly import quietly
 
 X, y = np.random.RandomState(0).normal(size=(40, 3)), np.arange(40) % 3
 path = sys.argv[1]
@@ -187,11 +186,11 @@ def test_a_process_that_is_killed_resumes_bit_for_bit(tmp_path):
     for _ in range(int(os.environ.get("SKMLP_KILLS", 4))):
         process = start_python(TRAINS_AND_SAVES, path, 10**9)
         before = path.stat().st_mtime_ns if path.exists() else 0
-        while process.poll() is None:
-            if path.exists() and path.stat().st_mtime_ns > before:
-                break
+        while not path.exists() or path.stat().st_mtime_ns <= before:
+            assert process.poll() is None
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.05))
+        assert process.poll() is None
         process.kill()
         process.communicate()
     with open(path, "rb") as file:
@@ -250,44 +249,21 @@ def test_what_no_longer_fits_together_is_refused(digits, edit, container):
 
 @pytest.mark.skipif(np.__version__ < "2", reason="the state is not a context's")
 def test_an_interrupt_at_any_line_leaves_numpys_error_state_as_it_was():
-    def interrupt(n):
-        """Whether there was an n-th line, of quietly or np.errstate, to interrupt."""
-        lines = iter(range(n))
+    def counts(frame):
+        return frame.f_code.co_filename.endswith(("_quietly.py", "ufunc_config.py"))
 
-        def trace(frame, event, arg):
-            if not frame.f_code.co_filename.endswith(
-                ("_quietly.py", "ufunc_config.py")
-            ):
-                return None
-            if event == "line" and next(lines, None) is None:
-                raise KeyboardInterrupt
-            return trace
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            quietly(int)()
-        except KeyboardInterrupt:
-            return True
-        finally:
-            sys.settrace(before)
-        return False
-
-    before = np.geterr()
-    n_lines = 0
-    while interrupt(n_lines):
+    before, n = np.geterr(), 1
+    while interrupt_at(n, quietly(int), counts):
         assert np.geterr() == before
-        n_lines += 1
-    assert n_lines > 5
+        n += 1
+    assert n > 6
 
 
 def test_an_interrupted_partial_fit_leaves_the_curve_as_it_was(monkeypatch):
     """The new state is taken over in one step."""
     mlp = plain().partial_fit(X, Y, [0, 1, 2])
 
-    def interrupt(*args):
-        raise KeyboardInterrupt
-
+    interrupt = Mock(side_effect=KeyboardInterrupt)
     monkeypatch.setattr(MomentumMLPClassifier, "_become", interrupt)
     with pytest.raises(KeyboardInterrupt):
         mlp.partial_fit(X, Y)
