@@ -1,11 +1,11 @@
 """LossCurveDisplay, read back from the axes it drew on."""
 
-import subprocess
 import sys
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from helpers import run_python
 from numpy.testing import assert_array_equal
 from settings import plain
 from sklearn.exceptions import NotFittedError
@@ -60,9 +60,6 @@ def test_validation_curve_and_restored_epoch(iris):
     assert display.ax_.get_yscale() == "log"
     names = ["training loss", "validation loss", f"restored epoch {mlp.best_iter_}"]
     assert legend(display) == names
-
-
-def test_restored_epoch_without_validation_data(iris):
     mlp = make(validation_fraction=None, **EARLY).fit(*iris)
     display = LossCurveDisplay.from_estimator(mlp)
     assert legend(display) == ["training loss", f"restored epoch {mlp.best_iter_}"]
@@ -71,9 +68,12 @@ def test_restored_epoch_without_validation_data(iris):
 def test_validation_that_began_later_is_drawn_at_its_epochs(iris):
     X, y = iris
     mlp = make(warm_start=True).fit(X, y).fit(X, y, X_val=X, y_val=y)
-    training, validation = LossCurveDisplay.from_estimator(mlp).lines_
+    display = LossCurveDisplay.from_estimator(mlp)
+    training, validation = display.lines_
     assert_array_equal(training.get_xdata(), np.arange(1, 61))
     assert_array_equal(np.isnan(validation.get_ydata()), [True] * 30 + [False] * 30)
+    mlp.fit(X, y, X_val=X, y_val=y)  # which leaves what was drawn
+    assert len(display.loss_curves[0]) == len(display.validation_loss_curves[0]) == 60
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -116,26 +116,14 @@ def test_large_first_losses_leave_room_to_the_rest():
     assert LossCurveDisplay(loss_curves=[[30.0] * 9]).plot(ax).ax_.get_ylim()[1] > 50
 
 
-def test_line_kw_and_layout():
+def test_line_kw_and_layout_of_a_second_plot():
     display = LossCurveDisplay(loss_curves=[[2, 1], [3, 2]], names=["a", "b"])
     display.validation_loss_curves = display.loss_curves
-    for line in display.plot(line_kw={"c": "k", "ls": ":"}).lines_:
+    axes = [display.plot().ax_, display.plot(line_kw={"c": "k", "ls": ":"}).ax_]
+    assert [len(ax.lines) for ax in axes] == [4, 4]
+    for line in display.lines_:
         assert (line.get_color(), line.get_linestyle()) == ("k", ":")
     assert display.figure_.get_layout_engine() is not None
-
-
-def test_plot_can_be_called_again():
-    display = LossCurveDisplay(loss_curves=[[2.0, 1.0]])
-    axes = [display.plot().ax_, display.plot(log_scale=True).ax_]
-    assert [len(ax.lines) for ax in axes] == [1, 1]
-
-
-def test_a_training_that_goes_on_leaves_what_was_drawn(iris):
-    mlp = plain((3,), max_iter=2, warm_start=True, random_state=0)
-    mlp.fit(*iris, X_val=iris[0], y_val=iris[1])
-    display = LossCurveDisplay.from_estimator(mlp)
-    mlp.fit(*iris, X_val=iris[0], y_val=iris[1])
-    assert len(display.loss_curves[0]) == len(display.validation_loss_curves[0]) == 2
 
 
 def test_epochs_are_whole_numbers_and_a_single_one_shows(iris):
@@ -154,8 +142,9 @@ def test_scikit_learns_mlp_can_be_compared(iris):
 
 
 def test_what_cannot_be_drawn_is_refused(iris):
-    for unfitted in (make(), make_pipeline(StandardScaler(), make())):
-        with pytest.raises(NotFittedError, match=r"MomentumMLP.* not fitted"):
+    search = GridSearchCV(make(), {"alpha": [0.1, 1.0]})
+    for unfitted in (make(), make_pipeline(StandardScaler(), make()), search):
+        with pytest.raises(NotFittedError, match="not fitted"):
             LossCurveDisplay.from_estimator(unfitted)
     with pytest.raises(TypeError, match=r"Got LogisticRegression\(\), .*loss_curve_"):
         LossCurveDisplay.from_estimator(LogisticRegression().fit(*iris))
@@ -177,14 +166,11 @@ def test_without_matplotlib(iris, monkeypatch):
 
 
 def test_importing_skmlp_leaves_matplotlib_alone():
-    code = "import sys, skmlp; sys.exit('matplotlib' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, skmlp; print('matplotlib' in sys.modules)"
+    assert run_python(code) == "False\n"
 
 
 def test_a_search_draws_its_best_estimator(iris):
-    search = GridSearchCV(plain((3,), max_iter=3), {"alpha": [0.1, 1.0]}, cv=2)
-    with pytest.raises(NotFittedError):
-        LossCurveDisplay.from_estimator(search)
-    search.fit(*iris)
+    search = GridSearchCV(make(max_iter=3), {"alpha": [0.1, 1.0]}, cv=2).fit(*iris)
     display = LossCurveDisplay.from_estimator(search)
     assert display.loss_curves == [search.best_estimator_.loss_curve_]

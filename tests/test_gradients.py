@@ -1,6 +1,6 @@
 """The gradient against central differences, and the objective's law of batches."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -63,17 +63,7 @@ def data_for(rng, n):
     return X, y, rng.uniform(0.5, 3, n), rng.normal(size=4), rng.uniform(0.3, 3, 4)
 
 
-def task_of(
-    architecture,
-    X,
-    y,
-    s,
-    state,
-    batch_size,
-    features=(None, None),
-    rate=1.0,
-    momentum=0.0,
-):
+def task_of(X, y, s, state, network, batch_size, rate=1.0, momentum=0.0):
     state.alpha_weight = float(len(y) if s is None else s.sum())
     parameters = {
         "alpha": 0.7, "momentum": momentum, "nesterovs_momentum": False,
@@ -81,8 +71,7 @@ def task_of(
     }  # fmt: skip
     return Task(
         SimpleNamespace(**parameters),
-        Network(architecture, state.params, *features),
-        X, y, s, None, state, 1, batch_size, "constant", rate, rate,
+        network, X, y, s, None, state, 1, batch_size, "constant", rate, rate,
     )  # fmt: skip
 
 
@@ -94,12 +83,13 @@ def start_of(architecture, rng):
 @contextmanager
 def small_groups(wanted):
     """Groups of 20 rows or more, in micro-batches of 8 at most, where wanted."""
-    with ExitStack() as stack:
-        if wanted:
-            stack.enter_context(patch.multiple(_epoch, ROWS_OF_MORE=20, GROUP_FLOPS=1))
-            stack.enter_context(
-                patch.object(Architecture, "micro_batch", lambda *args: 8)
-            )
+    if not wanted:
+        yield
+        return
+    with (
+        patch.multiple(_epoch, ROWS_OF_MORE=20, GROUP_FLOPS=1),
+        patch.object(Architecture, "micro_batch", lambda *args: 8),
+    ):
         yield
 
 
@@ -118,9 +108,8 @@ def test_whole_objective(
     architecture = Architecture((4, *hidden, 3), activation, output_activation)
     X, y, s, *_ = data_for(rng, 70)
     state = start_of(architecture, rng)
-    task = task_of(
-        architecture, container(X), y, s if weighted else None, state, len(y)
-    )
+    network = Network(architecture, state.params, None, None)
+    task = task_of(container(X), y, s if weighted else None, state, network, len(y))
     s = s if weighted else np.ones(len(y))
     with small_groups(in_groups):
         buffers = Buffers(task)
@@ -137,11 +126,9 @@ def test_whole_objective(
 TINY = 2.0**-400  # a rate that moves nothing, and rounds nothing
 
 
-def sum_of_steps(architecture, X, y, s, batch_size, state, features):
+def sum_of_steps(X, y, s, state, network, batch_size):
     """What the steps of an epoch add up to while the parameters stay."""
-    task = task_of(
-        architecture, X, y, s, state, batch_size, features, momentum=1.0, rate=TINY
-    )
+    task = task_of(X, y, s, state, network, batch_size, momentum=1.0, rate=TINY)
     buffers = Buffers(task)
     loss = sum(run_epoch(task, buffers, Team(1)))
     np.testing.assert_array_equal(buffers.params.P, state.params)
@@ -173,13 +160,12 @@ def test_an_epochs_steps_add_up_to_the_gradient(
     if standardised:
         features, before = (mean, scale), (X - mean) / scale
     state, rows = start_of(architecture, rng), container(X)
+    network = Network(architecture, state.params, *features)
     args = architecture, state.params, before, y, np.ones(n) if s is None else s, 0.7
     J, whole = objective(*args), None
     with small_groups(in_groups):
         for batch_size in range(n, 0, -1):
-            total, loss = sum_of_steps(
-                architecture, rows, y, s, batch_size, state, features
-            )
+            total, loss = sum_of_steps(rows, y, s, state, network, batch_size)
             total *= batch_size / n
             if whole is None:
                 whole = total

@@ -46,20 +46,18 @@ def test_data_frames(iris, library):
 def test_float32_stays_float32_throughout(iris, container, batch_size, standardize):
     X, y = iris
     X = container(X.astype(np.float32))
-    params = {"batch_size": batch_size, "alpha": 0.1, "standardize": standardize}
-    params["max_iter"] = 20
-    mlp = make(**params).fit(X, y, sample_weight=np.ones(150))
+    params = {"batch_size": batch_size, "standardize": standardize, "max_iter": 20}
+    mlp = make(alpha=0.1, **params).fit(X, y, sample_weight=np.ones(150))
     assert {a.dtype for a in mlp.coefs_ + mlp.intercepts_} == {np.dtype(np.float32)}
     for method in ("predict_proba", "predict_log_proba", "decision_function"):
         assert getattr(mlp, method)(X).dtype == np.float32
-    wide = make(**params).fit(X.astype(np.float64), y)
+    wide = make(alpha=0.1, **params).fit(X.astype(np.float64), y)
     assert_allclose(mlp.loss_curve_, wide.loss_curve_, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float16, bool])
 def test_everything_else_becomes_float64(dtype):
-    X = np.array([[0, 1], [1, 0], [1, 1], [0, 0]], dtype=dtype)
-    mlp = make(max_iter=1).fit(X, [0, 1, 1, 0])
+    mlp = make(max_iter=1).fit(np.eye(4, dtype=dtype), [0, 1, 1, 0])
     assert mlp.coefs_[0].dtype == np.float64
 
 
@@ -75,39 +73,22 @@ def test_any_number_of_hidden_layers(iris, given, used):
     assert (mlp.n_features_in_, mlp.out_activation_) == (4, "softmax")
 
 
-@pytest.mark.parametrize(("given", "equal"), [("auto", 32), (1000, 150), (None, 150)])
-def test_batch_size_is_clipped_to_the_samples(iris, given, equal):
-    a = make(batch_size=given, max_iter=3).fit(*iris)
-    b = make(batch_size=equal, max_iter=3).fit(*iris)
-    assert a.loss_curve_ == b.loss_curve_
-
-
 def test_one_class_is_fitted_and_predicted(iris):
     mlp = make(max_iter=2).fit(iris[0], ["only"] * 150)
     assert set(mlp.predict(iris[0])) == {"only"}
     assert_array_equal(mlp.predict_proba(iris[0]), np.ones((150, 1)))
 
 
-@pytest.mark.parametrize(
-    "y", [[[1, 0], [1, 1], [0, 1], [1, 0]], [[1, 2], [3, 4], [1, 4], [3, 2]]]
-)
+@pytest.mark.parametrize("y", [[[1, 0], [1, 1], [0, 1]], [[1, 2], [3, 4], [1, 4]]])
 def test_several_outputs_are_refused_with_the_way_to_go(y):
     with pytest.raises(ValueError, match="MultiOutputClassifier"):
-        make().fit(np.ones((4, 2)), y)
+        make().fit(np.ones((3, 2)), y)
 
 
 @pytest.mark.parametrize(
     "bad",
-    [
-        np.full((2, 4), np.nan),
-        np.ones((2, 3)),
-        np.ones(4),
-        np.ones((0, 4)),
-        np.ones((2, 4, 1)),
-        np.array([["a", "b", "c", "d"]]),
-        np.ones((2, 4), dtype=complex),
-    ],
-    ids=["nan", "narrow", "1-D", "empty", "3-D", "strings", "complex"],
+    [np.full((2, 4), np.nan), np.array([list("abcd")]), np.ones((2, 4), complex)]
+    + [np.ones(shape) for shape in [(2, 3), 4, (0, 4), (2, 4, 1)]],
 )
 def test_prediction_refuses_what_validate_data_refuses(iris, bad):
     mlp = make(max_iter=2).fit(*iris)

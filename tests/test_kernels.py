@@ -41,17 +41,12 @@ def test_activations_are_right_to_a_few_roundings(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", ACTIVATIONS)
 @np.errstate(over="ignore")  # which NumPy says, uncompiled
-def test_nan_stays_nan_and_nothing_else_becomes_it(name, dtype):
+def test_nan_stays_nan_and_nothing_else_becomes_it(dtype):
     z = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 0, *range(6)], dtype)
-    assert_array_equal(np.isnan(activated(name, z)), np.isnan(z))
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_tanh_is_a_number_uncompiled_too(dtype):
-    for z in (np.inf, 1e30, 400, 40):
-        assert tanh(dtype(z)) == 1
+    for name in ACTIVATIONS:
+        assert_array_equal(np.isnan(activated(name, z)), np.isnan(z))
+    assert [tanh(dtype(x)) for x in (np.inf, 1e30, 400, 40)] == [1] * 4
 
 
 def cross_entropy(scores, y, dtype=np.float64):
