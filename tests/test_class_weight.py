@@ -68,8 +68,7 @@ def test_balanced_gives_each_class_the_same_total(uneven):
     own = 1.0 + (np.arange(len(y)) % 4)
     totals = np.bincount(y, own)
     by_hand = dict(enumerate(totals.sum() / 3 / totals))
-    a = make(class_weight="balanced").fit(X, y, own)
-    b = make(class_weight=by_hand).fit(X, y, own)
+    a, b = (make(class_weight=each).fit(X, y, own) for each in ("balanced", by_hand))
     assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-12)
 
 
@@ -93,8 +92,7 @@ def test_balanced_leaves_out_a_class_that_does_not_occur(uneven, how):
 
 def test_partial_fit_refuses_balanced(uneven):
     X, y = uneven
-    said = r"'balanced' is not supported for partial_fit"
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
         make(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
     by_hand = make(class_weight=FACTORS)
     loss = by_hand.partial_fit(X, y, classes=[0, 1, 2]).loss_

@@ -8,14 +8,9 @@ from skmlp import MomentumMLPClassifier, MomentumMLPClassifierCV
 CONFIGURATIONS = [
     MomentumMLPClassifier(),
     MomentumMLPClassifier(output_activation="logistic", batch_size=None),
+    MomentumMLPClassifier(activation="relu", nesterovs_momentum=True),
     MomentumMLPClassifier(
-        (20,), "relu", nesterovs_momentum=True, learning_rate_init=0.05
-    ),
-    MomentumMLPClassifier(
-        activation="tanh",
-        learning_rate="adaptive",
-        learning_rate_init=0.05,
-        init_scale=1.0,
+        activation="tanh", learning_rate="adaptive", learning_rate_init=0.05
     ),
     MomentumMLPClassifier((), "identity", shuffle=False),
     MomentumMLPClassifier((48, 32), learning_rate="constant", init_scale=1),

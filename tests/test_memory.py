@@ -41,7 +41,7 @@ def test_a_prediction_from_many_wide_rows(container):
 def test_a_prediction_from_columns():
     """As a DataFrame has them: blocks of rows are copied."""
     X = np.asfortranarray(np.random.default_rng(0).standard_normal((200_000, 50)))
-    mlp = plain((5,), max_iter=1).fit(X[:1000], (X[:1000, 0] > 0).astype(int))
+    mlp = plain((5,), max_iter=1).fit(X[:1000], X[:1000, 0] > 0)
     assert peak_of(lambda: mlp.predict(X)) < 10  # of 80 MB
 
 
@@ -71,11 +71,11 @@ def test_prediction_of_many_rows_needs_little_more_than_its_result(rng):
     assert peak_of(lambda: mlp.predict_proba(X)) < 8 + 12
 
 
-@pytest.mark.parametrize("how", ["early stopping", "weights of 0"])
-def test_rows_that_are_chosen_are_not_copied(how):
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_rows_that_are_chosen_are_not_copied(early_stopping):
+    """Those to train on, or of weight 1."""
     X = np.random.default_rng(0).standard_normal((100_000, 100))
-    y, weight = (X[:, 0] > 0).astype(int), None
-    mlp = plain((10,), max_iter=1, early_stopping=how == "early stopping")
-    if not mlp.early_stopping:
-        weight = np.arange(len(y)) % 2
+    y = (X[:, 0] > 0).astype(int)
+    weight = None if early_stopping else np.arange(len(y)) % 2
+    mlp = plain((10,), max_iter=1, early_stopping=early_stopping)
     assert peak_of(lambda: mlp.fit(X, y, weight)) < 20  # X has 80 MB
