@@ -57,49 +57,36 @@ SETTINGS = {
 }
 
 
-def law(**strategies):
-    """Of any settings, ways to keep the estimator, and precisions."""
-    fixed = {name: st.sampled_from(values) for name, values in SETTINGS.items()}
-    few = settings(
-        max_examples=40,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
-    )
-    return lambda test: few(
-        given(
-            params=st.fixed_dictionaries(fixed),
-            keeper=st.sampled_from(sorted(KEEPERS)),
-            dtype=st.sampled_from([np.float64, np.float32]),
-            **strategies,
-        )(test)
-    )
+WARM_STARTS = st.lists(st.integers(1, 6), min_size=2, max_size=3)
 
 
 @pytest.mark.filterwarnings("ignore:The network has learned little")
-@law(fitted=st.integers(0, 3), k=st.integers(1, 6))
-def test_partial_fits_after_a_fit_are_one_fit_of_all_epochs(
-    iris, tmp_path, params, fitted, k, keeper, dtype
+@settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    params=st.fixed_dictionaries({k: st.sampled_from(v) for k, v in SETTINGS.items()}),
+    epochs=WARM_STARTS | st.lists(st.integers(0, 3), min_size=1, max_size=6),
+    keeper=st.sampled_from(sorted(KEEPERS)),
+    dtype=st.sampled_from([np.float64, np.float32]),
+)
+def test_warm_starts_and_partial_fits_add_up(
+    iris, tmp_path, params, epochs, keeper, dtype
 ):
-    """Without a penalty, which is divided by the weight of all rows seen."""
+    """Calls of partial_fit (epochs: 0) without a penalty, which is divided by the
+    weight of all rows seen."""
     X, y = iris[0].astype(dtype), iris[1]
-    params = params | {"alpha": 0}
-    whole = plain((6,), max_iter=fitted + k, **params).fit(X, y)
-    parts = plain((6,), max_iter=max(fitted, 1), **params)
-    if fitted:
-        parts.fit(X, y)
-    for _ in range(k):
-        parts = KEEPERS[keeper](parts.partial_fit(X, y, classes=[0, 1, 2]), tmp_path)
-    assert_same_training(whole, parts)
-
-
-@pytest.mark.filterwarnings("ignore:The network has learned little")
-@law(epochs=st.lists(st.integers(1, 6), min_size=2, max_size=3))
-def test_warm_starts_add_up(iris, tmp_path, params, epochs, keeper, dtype):
-    X, y = iris[0].astype(dtype), iris[1]
-    whole = plain((6,), max_iter=sum(epochs), **params).fit(X, y)
+    params = params | {"alpha": 0.3 if all(epochs) else 0}
+    whole = plain((6,), max_iter=sum(n or 1 for n in epochs), **params).fit(X, y)
     parts = plain((6,), warm_start=True, **params)
     for n in epochs:
-        parts = KEEPERS[keeper](parts.set_params(max_iter=n).fit(X, y), tmp_path)
+        if n == 0:
+            parts.partial_fit(X, y, classes=[0, 1, 2])
+        else:
+            parts.set_params(max_iter=n).fit(X, y)
+        parts = KEEPERS[keeper](parts, tmp_path)
     assert_same_training(whole, parts)
 
 
