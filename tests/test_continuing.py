@@ -55,8 +55,6 @@ SETTINGS = {
     "activation": ["logistic", "tanh"],
     "standardize": [False, True],
 }
-
-
 WARM_STARTS = st.lists(st.integers(1, 6), min_size=2, max_size=3)
 
 

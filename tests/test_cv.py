@@ -3,6 +3,7 @@
 import pickle
 import re
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -107,8 +108,7 @@ def test_equals_a_grid_search_number_for_number(iris, params):
 
 
 def test_groups_reach_the_splitter(iris):
-    X, y = iris
-    cv = GroupKFold(3)
+    (X, y), cv = iris, GroupKFold(3)
     mlp = make(cv=cv).fit(X, y, groups=GROUPS)
     assert_same_search(mlp, make(cv=list(cv.split(X, y, GROUPS))).fit(X, y))
     with pytest.raises(ValueError, match="groups needs a cv for groups"):
@@ -248,20 +248,15 @@ def test_warm_start_goes_on_without_a_search(iris):
     ],
 )
 def test_what_the_search_costs(monkeypatch, params, n_rows, search, cost):
-    seen = []  # (rows, epochs) of each training
-
-    def spy(task, *args):
-        seen.append((task.X.shape[0], task.n_epochs))
-        train(task, *args)
-
+    spy = Mock(side_effect=train)
     monkeypatch.setattr("skmlp._classifier.train", spy)
     X = np.random.RandomState(0).normal(size=(n_rows, 2))
-    mlp = MomentumMLPClassifierCV((2,), random_state=0, **params)
-    mlp.fit(X, (X[:, 0] > 0).astype(int))
-    rows, epochs = np.transpose(seen)
+    MomentumMLPClassifierCV((2,), random_state=0, **params).fit(X, X[:, 0] > 0)
+    tasks = [call.args[0] for call in spy.call_args_list]
+    rows, epochs = np.transpose([(task.X.shape[0], task.n_epochs) for task in tasks])
     assert_allclose(rows[:-1], [n for n, _ in search], atol=1)
     assert_array_equal(epochs[:-1], [n for _, n in search])
-    assert seen[-1] == (n_rows, params["max_iter"])
+    assert (rows[-1], epochs[-1]) == (n_rows, params["max_iter"])
     assert rows @ epochs / (n_rows * params["max_iter"]) <= cost
 
 

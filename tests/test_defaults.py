@@ -1,6 +1,7 @@
 """What the defaults come to, and what they reach on data that nobody prepared."""
 
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -96,16 +97,14 @@ def test_any_activation_depth_and_batch_size(activation, n_hidden, batch_size):
 )
 def test_what_auto_comes_to(params, n_samples, rate, batch_size, monkeypatch):
     """The formulas of the docstring; the batch size as the engine is given it."""
-    tasks = []
-    monkeypatch.setattr(
-        "skmlp._classifier.train",
-        lambda task, *hooks: tasks.append(task) or train(task, *hooks),
-    )
+    spy = Mock(side_effect=train)
+    monkeypatch.setattr("skmlp._classifier.train", spy)
     X = np.arange(2.0 * n_samples).reshape(n_samples, 2)
     mlp = MomentumMLPClassifier(max_iter=1, **params).fit(X, np.arange(n_samples) % 2)
     assert mlp.learning_rate_init_ == pytest.approx(rate, rel=1e-12)
-    assert tasks[0].learning_rate_init == mlp.learning_rate_init_
-    assert tasks[0].batch_size == batch_size
+    task = spy.call_args.args[0]
+    assert task.learning_rate_init == mlp.learning_rate_init_
+    assert task.batch_size == batch_size
 
 
 def test_heavy_rows_take_smaller_steps(iris):

@@ -14,21 +14,15 @@ from skmlp import MomentumMLPClassifier
 README = Path(__file__).parent.parent / "README.md"
 readme_is_here = pytest.mark.skipif(not README.exists(), reason="run without README")
 
+METHODS = {
+    "MomentumMLPClassifier": ["fit", "partial_fit", "predict", "predict_proba"]
+    + ["predict_log_proba", "decision_function"],
+    "MomentumMLPClassifierCV": ["fit"],
+    "LossCurveDisplay": ["from_estimator", "from_estimators", "plot"],
+}
 PUBLIC = [
-    "MomentumMLPClassifier",
-    "MomentumMLPClassifier.fit",
-    "MomentumMLPClassifier.partial_fit",
-    "MomentumMLPClassifier.predict",
-    "MomentumMLPClassifier.predict_proba",
-    "MomentumMLPClassifier.predict_log_proba",
-    "MomentumMLPClassifier.decision_function",
-    "MomentumMLPClassifierCV",
-    "MomentumMLPClassifierCV.fit",
-    "LossCurveDisplay",
-    "LossCurveDisplay.from_estimator",
-    "LossCurveDisplay.from_estimators",
-    "LossCurveDisplay.plot",
-    "to_sklearn",
+    *skmlp.__all__,
+    *(f"{name}.{method}" for name in METHODS for method in METHODS[name]),
 ]
 # Not asked for: sections that most methods have no use for; and scikit-learn names
 # what a method returns.

@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -116,12 +117,8 @@ class Keeper(TaskRecorder):
 
 @needs_callbacks
 def test_one_subtask_an_epoch(iris, monkeypatch):
-    built, original = [], _classifier.fitted_attributes
-    monkeypatch.setattr(
-        _classifier,
-        "fitted_attributes",
-        lambda estimator: built.append(1) or original(estimator),
-    )
+    builder = Mock(side_effect=_classifier.fitted_attributes)
+    monkeypatch.setattr(_classifier, "fitted_attributes", builder)
     recorder = Recorder()
     make(max_iter=2).set_callbacks(recorder).fit(*iris)
     assert recorder.events == [
@@ -129,9 +126,9 @@ def test_one_subtask_an_epoch(iris, monkeypatch):
         "end epoch 1", "end fit 0", "teardown",
     ]  # fmt: skip
     # A fitted estimator is built where a callback asks for it, and at the fit's end.
-    assert len(built) == 1
+    assert builder.call_count == 1
     make(max_iter=2).set_callbacks(Keeper()).fit(*iris)
-    assert len(built) == 1 + 1 + 3
+    assert builder.call_count == 1 + 1 + 3
 
 
 @needs_callbacks
@@ -247,12 +244,11 @@ def test_a_real_ctrl_c_anywhere_in_a_long_fit(iris, batch_size):
 
 @pytest.mark.parametrize("n_interrupts", [1, 2])
 def test_ctrl_c_while_the_result_is_stored_keeps_it(iris, monkeypatch, n_interrupts):
-    original, calls = MomentumMLPClassifier._become, []
+    original, interrupts = MomentumMLPClassifier._become, iter(range(n_interrupts))
 
     def interrupted(self, fitted):
-        calls.append(1)
         original(self, fitted)
-        if len(calls) <= n_interrupts:
+        if next(interrupts, None) is not None:
             raise KeyboardInterrupt
 
     mlp = make(warm_start=True)

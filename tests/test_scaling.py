@@ -189,7 +189,6 @@ def test_a_warm_start_keeps_the_first_statistics(wine):
 
 
 def test_statistics_come_from_what_is_trained_on(wine):
-    """Nothing of the validation data leaks into them."""
     X, y = wine
     mlp = short(early_stopping=True, validation_fraction=0.4).fit(X, y)
     assert mlp._training_state["rows_seen"] / mlp.n_iter_ < 110
