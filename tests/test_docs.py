@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import re
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -14,15 +15,14 @@ from skmlp import MomentumMLPClassifier
 README = Path(__file__).parent.parent / "README.md"
 readme_is_here = pytest.mark.skipif(not README.exists(), reason="run without README")
 
-METHODS = {
-    "MomentumMLPClassifier": ["fit", "partial_fit", "predict", "predict_proba"]
-    + ["predict_log_proba", "decision_function"],
-    "MomentumMLPClassifierCV": ["fit"],
-    "LossCurveDisplay": ["from_estimator", "from_estimators", "plot"],
-}
 PUBLIC = [
     *skmlp.__all__,
-    *(f"{name}.{method}" for name in METHODS for method in METHODS[name]),
+    *(
+        f"{name}.{method}"
+        for name in skmlp.__all__
+        for method, what in vars(getattr(skmlp, name)).items()
+        if isinstance(what, FunctionType | classmethod) and method[0] != "_"
+    ),
 ]
 # Not asked for: sections that most methods have no use for; and scikit-learn names
 # what a method returns.
