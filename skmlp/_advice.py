@@ -16,9 +16,10 @@ FEW_EPOCHS, MANY_EPOCHS = 5, 30
 @quietly
 def diverged(task):
     """The error of a training whose numbers are no longer finite."""
+    epoch = min(task.state.n_iter + 1, task.last_epoch)
     found = facts(task) or ["A smaller learning_rate_init or momentum may help."]
     return NotFinite(
-        f"Training diverged in epoch {task.state.n_iter + 1}: the loss, the weights or "
+        f"Training diverged in epoch {epoch}: the loss, the weights or "
         "the scores are no longer finite, with learning_rate_init="
         f"{task.learning_rate_init:.6g} (this epoch's rate: {task.rate:.3g}), momentum="
         f"{task.settings.momentum!r} and alpha={task.settings.alpha!r}. "
@@ -51,7 +52,8 @@ def advice(task):
     if not found and state.n_new >= MANY_EPOCHS:
         found = ["Try a smaller learning_rate_init or alpha, or more epochs."]
     is_chance = loss >= 0.98 * chance and is_telling(X, y)
-    if found and (is_chance or loss >= 1.5 * chance or outliers(task)):
+    is_hidden = loss >= 0.9 * chance and outliers(task)
+    if found and (loss >= 1.5 * chance or is_chance or is_hidden):
         return (
             f"The network has learned little: its loss is {loss:.4g}, and that of "
             f"always predicting the class frequencies {chance:.4g}. {' '.join(found)}"
@@ -155,7 +157,7 @@ def grid_advice(alphas, scores, errors, chosen):
     for end, inner, *further in (order[:3], order[:-4:-1]) if len(order) > 1 else ():
         alpha, gain = alphas[end], scores[end] - scores[inner]
         before = scores[inner] - scores[further[0]] if further else 0.0
-        rises = gain > 2 * errors[inner] > 0 and 2 * gain > before
+        rises = gain > 2 * errors[inner] > 0 and not 2 * gain <= before < np.inf
         if end == chosen and alpha > 0 and rises:
             factor = np.clip(alpha / alphas[inner], 0.1, 10)
             grid = ", ".join(f"{x:.3g}" for x in alpha * factor ** np.arange(3))
@@ -163,4 +165,3 @@ def grid_advice(alphas, scores, errors, chosen):
                 f"alpha_={alpha:g} scores best and is at the end of alphas: one beyond "
                 f"it may score better. Try alphas=[{grid}]."
             )
-    return None

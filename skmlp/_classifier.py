@@ -55,9 +55,9 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
 
         J = (1/S) sum_i s_i CE_i  +  alpha / (2 S) sum_l ||W_l||^2
 
-    over weights W_l and (unpenalised) biases. With class weights c_i, the first term
-    has s_i c_i for s_i, in S too, and the second the effective number of samples [1]_,
-    S_eff = (sum s_i c_i)^2 / sum s_i c_i^2, for S.
+    over weights W_l and (unpenalised) biases. With class weights c_i, the first term is
+    the mean of CE_i with weights s_i c_i, and the second is divided by the effective
+    number of samples [1]_, S_eff = (sum s_i c_i)^2 / sum s_i c_i^2, where S stands.
 
     Parameters
     ----------
@@ -673,7 +673,8 @@ class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator
         new = getattr(state, name)[: state.n_new]
         if not new and not old:
             return None
-        old = [np.nan] * before if old is None else old[:before]  # of the best epoch
+        if old is None or len(old) > before:  # cut at the best epoch
+            old = [np.nan] * before if old is None else old[:before]
         return old + (new or [np.nan] * state.n_new)
 
     @property

@@ -36,7 +36,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
     `random_state` is an int.
 
     From 400 rows on, the default search visits 1.2 times as many rows as a plain fit,
-    and ``fit`` as a whole takes two to three times as long. With fewer rows,
+    and ``fit`` as a whole takes two to three times as long as one. With fewer rows,
     scores are uncertain but fits are quick: the search then consists of 16 fits to half
     of the rows each, and needs evidence to leave ``alpha=0.75`` (see `cv`).
 
@@ -366,11 +366,10 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
                 )
                 for (alpha, i), part in zip(tasks, parts, strict=True)
             )
-        errors = [result for result in results if isinstance(result, NotFinite)]
-        scores = [-np.inf if result in errors else result for result in results]
-        scores = np.reshape(scores, (len(alphas), len(folds)))
-        if errors and np.isneginf(scores).any(axis=1).all():
-            raise errors[0]
+        scores = np.reshape([s for s, _ in results], (len(alphas), len(folds)))
+        failures = [failure for _, failure in results if failure is not None]
+        if failures and np.isneginf(scores).any(axis=1).all():
+            raise failures[0]
         return scores
 
 
@@ -381,16 +380,19 @@ def automatic_folds(data, seed):
     of_class = np.bincount(y)
     if of_class.max() < 2:
         raise ValueError(f"n_samples={n_samples}: choosing alpha needs two of a class.")
-    strata = np.where(of_class[y] < 2, of_class.argmax(), y)  # whatever has one sample
+    is_single = of_class[y] < 2  # rows that cannot be on both sides: all train on them
+    rows, single = counted[~is_single], counted[is_single]
     repeats = 2 if n_samples < FEW_ROWS else 1
     splitter = RepeatedStratifiedKFold(n_splits=2, n_repeats=repeats, random_state=seed)
-    return [(counted[a], counted[b]) for a, b in splitter.split(strata, strata)]
+    splits = splitter.split(rows, y[~is_single])
+    return [(np.append(rows[train], single), rows[test]) for train, test in splits]
 
 
 def score_fold(mlp, data, labels, train, test, part, name):
-    """The score on the rows `test` of `mlp`, trained on the rows `train`; the error
-    where that diverges."""
+    """The score on the rows `test` of `mlp`, trained on the rows `train`, and None; or
+    -inf and the error, where that diverges."""
     verbose, mlp.verbose = mlp.verbose, False
+    note, failure = f"({name}, in the search for alpha.)", None
     try:
         weight = None if data.sample_weight is None else data.sample_weight[train]
         of_class = np.bincount(data.y[train], weight, data.y.max() + 1)
@@ -411,20 +413,20 @@ def score_fold(mlp, data, labels, train, test, part, name):
             )
         X, y = data.X[train], labels[train]
         with fit_of(mlp, part, X, y):
-            mlp._fit(X, y, weight)  # that an alpha suits badly is no news here
-        if scorer is None:
-            score = -mean_cross_entropy(mlp._network, rows.X, rows.y, weighs)
-        else:
+            try:
+                mlp._fit(X, y, weight)  # that an alpha suits badly is no news here
+                score = -mean_cross_entropy(mlp._network, rows.X, rows.y, rows.weight)
+            except NotFinite as error:
+                failure, score = NotFinite(str(error)), -np.inf  # without its frames
+                failure.add_note(note)
+        if scorer is not None and failure is None:
             score = scorer(mlp, rows.X[:], labels[test], weighs)
-        result = score
     except Exception as error:
-        error.add_note(f"({name}, in the search for alpha.)")
-        if not isinstance(error, NotFinite):
-            raise
-        score, result = -np.inf, error
+        error.add_note(note)
+        raise
     if verbose:
         say(f"{name}: score {score:.6g}")
-    return result
+    return score, failure
 
 
 @quietly
@@ -442,7 +444,8 @@ def choose(alphas, scores, folds, is_automatic):
     .. [1] C. Nadeau, Y. Bengio, "Inference for the generalization error", Machine
        Learning 52, 2003.
     """
-    means = np.nan_to_num(scores.mean(axis=1), nan=-np.inf)  # (n_alphas,)
+    means = scores.mean(axis=1)  # (n_alphas,)
+    means[np.isnan(means)] = -np.inf
     best, n_folds = int(np.argmax(means)), len(folds)
     errors = np.zeros(len(alphas))
     if n_folds > 1:

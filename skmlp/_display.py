@@ -219,11 +219,11 @@ class LossCurveDisplay:
             how = {"label": f"{prefix}validation loss", "linestyle": "--"}
             self.lines_ += draw(ax, validation_losses, how | color | style)
             how = {"label": f"{prefix}validation {score_name or 'score'}"}
-            how |= {"linestyle": "-.", "color": "C2"} | color | style
+            how |= {"linestyle": "-.", "color": "gray"} | color | style
             self.score_lines_ += draw(score_ax, fit_scores, how)
             if best_iter is not None:
                 how = {"label": f"{prefix}restored epoch {best_iter}"}
-                how |= {"linestyle": ":", "color": "C2"} | color
+                how |= {"linestyle": ":", "color": "gray"} | color
                 self.best_iter_lines_.append(ax.axvline(best_iter, **how))
         ax.set(xlabel="epoch", ylabel="loss", xmargin=0)
         ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
@@ -261,7 +261,8 @@ def name_of_score(mlp):
     """What the estimator's validation scores are."""
     scoring = getattr(mlp, "scoring", "score")
     named = {None: "accuracy", "loss": "neg_log_loss"}
-    return named.get(scoring, getattr(scoring, "__name__", scoring))
+    name = named.get(scoring, getattr(scoring, "__name__", scoring))
+    return name if isinstance(name, str) else "score"
 
 
 def draw(ax, values, style):
@@ -278,10 +279,9 @@ def set_loss_axis(ax, log_scale):
 
     Restored epochs' lines are no curves: they have another transform.
     """
+    ax.set_yscale("log" if log_scale else "linear")
     ax.autoscale(axis="y")
     curves = [y.get_ydata() for y in ax.lines if y.get_transform() == ax.transData]
     late = np.nanmax(np.concatenate([y[len(y) // 10 :] for y in curves]))
-    if log_scale:
-        ax.set_yscale("log")
-    elif 0 < 2 * late < np.nanmax(np.concatenate(curves)):
+    if not log_scale and 0 < 2 * late < np.nanmax(np.concatenate(curves)):
         ax.set_ylim(-0.1 * late, 2 * late)

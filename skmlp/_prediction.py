@@ -152,7 +152,7 @@ def cause_of_overflow(rows, network):
             "the features are too large for it. Leave standardize=True, or scale them "
             "before fit and predict"
         )
-    largest = np.abs(rows.data if issparse(rows) else rows).max()
+    largest = np.abs(rows.data if issparse(rows) else rows).max(initial=0)
     return (
         "the features, or the weights, are too large for it (the largest feature is "
         f"{largest:.3g}, in the units of the training data)"

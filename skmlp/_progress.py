@@ -5,11 +5,11 @@ import sys
 from ._cache import raise_if_not_the_systems
 
 
-def print_lines(task, seconds):
+def print_lines(task, seconds, *, is_stream):
     """Of every verbose-th epoch its number, loss, score, rate and time; and at last why
     the training ended."""
     state, settings = task.state, task.settings
-    is_end = state.stop_reason and task.n_epochs == settings.max_iter  # of a fit
+    is_end = state.stop_reason and not is_stream
     if state.n_iter % int(settings.verbose) and not is_end:
         return
     line = f"Epoch {state.n_iter}/{task.last_epoch}: loss {state.loss_curve[-1]:.5f}"

@@ -9,7 +9,7 @@ import numpy as np
 def quietly(function):
     """Decorate a function that runs with np.errstate(all="ignore"), whatever the caller
     asked for. It has a context of its own, so that an interrupt at any moment leaves
-    the caller's error state as it was (before NumPy 2: at nearly any)."""
+    the caller's error state as it was."""
 
     def quiet(*args, **kwargs):
         with np.errstate(all="ignore"):

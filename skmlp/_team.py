@@ -41,6 +41,7 @@ class Team:
     def map(self, function, items):
         """[function(item) for item in items], shared among the threads."""
         results, errors, turns = [None] * len(items), [], iter(range(len(items)))
+        self.has_failed = False
 
         def work():
             try:

@@ -50,20 +50,20 @@ def _libraries():
 
 
 class Call:
-    """Held by `call` alone: where an interrupt keeps it from saying that it ends, this
-    ends with it."""
+    """A call under way, as long as this lives. `call` alone holds it: an interrupt that
+    ends a call cannot keep it in the count, from which the next end takes the dead."""
 
 
 def call(function, *args):
     """function(*args), with one BLAS thread; in a signal's handler within another call,
     too."""
     alive = Call()
-    this = ref(alive)
     try:
-        _limit(this)
+        _limit(ref(alive))
         return function(*args)
     finally:
-        _unlimit(this)
+        del alive
+        _unlimit()
 
 
 def _limit(this):
@@ -76,11 +76,10 @@ def _limit(this):
                 set_number(1)
 
 
-def _unlimit(*calls):
+def _unlimit():
     with _lock:
-        _calls.difference_update(calls)
-        if not any(call() for call in _calls):
-            _calls.clear()
+        _calls.difference_update([call for call in _calls if call() is None])
+        if not _calls:
             for set_number, number in _restore:
                 set_number(number)
             _restore.clear()
@@ -110,7 +109,8 @@ def _after_fork():
 
 
 def _after_fork_in_child():
-    _unlimit(*_calls)
+    _calls.clear()
+    _unlimit()
     _after_fork()
 
 

@@ -167,7 +167,8 @@ def train(task, begin_epoch=None, end_epoch=None):
             if end_epoch is not None and end_epoch(task.state):
                 task.state.stop_reason = "callback"
             if task.settings.verbose:
-                print_lines(task, time.perf_counter() - start)
+                seconds = time.perf_counter() - start
+                print_lines(task, seconds, is_stream=end_epoch is None)
 
 
 def advance(task, data_loss, penalty, buffers):
@@ -219,7 +220,8 @@ def validate(task, state):
             mean_cross_entropy(network, task.X, task.y, task.sample_weight)
         except NotFinite:
             raise diverged(task) from error
-        error.add_note("(In the validation data; the training data are sound.)")
+        if data.record and math.isnan(loss):
+            error.add_note("(In the validation data; the training data are sound.)")
         raise
     return score, loss + task.penalty(state.params)
 

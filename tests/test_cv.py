@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import sklearn
 from helpers import Interrupter, TaskRecorder, assert_same_fit, needs_callbacks
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
@@ -396,6 +398,18 @@ def test_an_alpha_whose_training_diverges_scores_minus_inf():
     assert mlp.alpha_ == 1
     with pytest.raises(ValueError, match="diverged"):
         mlp.set_params(alphas=[1e4, 1e5]).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:alpha_=")
+@given(
+    n_single=st.integers(0, 12), n_pairs=st.integers(1, 3), seed=st.integers(0, 10**6)
+)
+@settings(max_examples=30, deadline=None)
+def test_classes_of_a_single_row_are_trained_on_in_each_fold(n_single, n_pairs, seed):
+    y = np.r_[np.repeat(np.arange(n_pairs), 2), n_pairs + np.arange(n_single)]
+    X = np.random.RandomState(0).normal(size=(len(y), 2))
+    mlp = make(max_iter=1, search_max_iter=1, cv="auto", random_state=seed).fit(X, y)
+    assert np.isfinite(mlp.scores_).all()
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

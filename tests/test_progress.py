@@ -262,7 +262,7 @@ def test_ctrl_c_while_the_result_is_stored_keeps_it(iris, monkeypatch, n_interru
 
 
 def test_ctrl_c_after_the_last_epoch_knows_that_it_was_the_last(iris, monkeypatch):
-    def interrupted(task, *args):
+    def interrupted(task, *args, **how):
         if task.state.n_iter == task.last_epoch:
             raise KeyboardInterrupt
 

@@ -247,7 +247,6 @@ def test_what_no_longer_fits_together_is_refused(digits, edit, container):
         mlp.predict(narrow).size and mlp.partial_fit(narrow, y)
 
 
-@pytest.mark.skipif(np.__version__ < "2", reason="the state is not a context's")
 def test_an_interrupt_at_any_line_leaves_numpys_error_state_as_it_was():
     def counts(frame):
         return frame.f_code.co_filename.endswith(("_quietly.py", "ufunc_config.py"))
