@@ -78,7 +78,9 @@ def _limit(this):
 
 def _unlimit():
     with _lock:
-        _calls.difference_update([call for call in _calls if call() is None])
+        for call in tuple(_calls):
+            if call() is None:
+                _calls.discard(call)
         if not _calls:
             for set_number, number in _restore:
                 set_number(number)
@@ -88,8 +90,8 @@ def _unlimit():
 def blas_limit():
     """How many threads the caller's BLAS may use."""
     with _lock:
-        numbers = [number for _, number in _restore]
-        return max([1, *numbers, *(lib.get_num_threads() or 1 for lib in _blas())])
+        found = (lib.get_num_threads() or 1 for lib in _blas())
+        return max(1, *(number for _, number in _restore), *found)
 
 
 # A forked child has a copy of each lock, and of the threads only the one that forked.

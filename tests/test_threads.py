@@ -146,6 +146,7 @@ def test_an_interrupt_at_any_line_leaves_the_limits_as_they_were():
     """At once or, where it comes while they are restored, after the next call."""
     n, n_restored = 1, 0
     while interrupt_at(n, lambda: _threads.call(int), can_be_interrupted):
+        assert not _threads._lock._is_owned()
         n_restored += blas_limits() == {2}
         _threads.call(int)
         assert blas_limits() == {2}, n
