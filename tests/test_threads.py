@@ -277,7 +277,7 @@ def test_children_forked_beside_fitting_threads_start_clean():
 def test_a_fork_waits_until_nobody_sets_blas_threads():
     """BLAS has a lock of its own while its number is set. (1 of 356 hung without.)
     Children have children, too."""
-    n_forks = os.environ.get("SKMLP_FORKS", "100")
+    n_forks = os.environ.get("SKMLP_FORKS", "60")
     assert run_python(FORKING + BESIDE_CALLS, n_forks) == f"{n_forks}\n"
 
 
