@@ -35,7 +35,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
     other: equal, bit for bit, to MomentumMLPClassifier with ``alpha=alpha_``, where
     `random_state` is an int.
 
-    From 400 rows on, the default search visits 1.2 times as many rows as a plain fit,
+    From 400 rows on, the default search visits 0.8 times as many rows as a plain fit,
     and ``fit`` as a whole takes two to three times as long as one. With fewer rows,
     scores are uncertain but fits are quick: the search then consists of 16 fits to half
     of the rows each, and needs evidence to leave ``alpha=0.75`` (see `cv`).
@@ -78,7 +78,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         scored.
 
     search_max_iter : int >= 1 or "auto", default="auto"
-        Number of epochs of each fit of the search. "auto" is 30 % of `max_iter`, or
+        Number of epochs of each fit of the search. "auto" is 20 % of `max_iter`, or
         50 % with fewer than 400 rows.
 
     n_jobs : int or None, default=None
@@ -354,7 +354,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         """The score of each alpha on each fold, (n_alphas, n_folds)."""
         epochs = self.search_max_iter
         if epochs == "auto":
-            share = 0.5 if sum(map(len, folds[0])) < FEW_ROWS else 0.3
+            share = 0.5 if sum(map(len, folds[0])) < FEW_ROWS else 0.2
             epochs = math.ceil(share * self.max_iter)
         tasks = list(product(alphas.tolist(), range(len(folds))))
         with callbacks.search(len(tasks)) as parts:
