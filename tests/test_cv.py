@@ -245,7 +245,7 @@ def test_warm_start_goes_on_without_a_search(iris):
     [
         ({"max_iter": 10}, 399, 16 * [(200, 5)], 5.1),
         ({"max_iter": 10}, 400, 8 * [(200, 2)], 1.8),
-        ({"max_iter": 7, "alphas": [1, 2], "cv": 3}, 600, 6 * [(400, 3)], 3),
+        ({"max_iter": 7, "alphas": [1, 2], "cv": 3}, 600, 6 * [(400, 2)], 2.2),
         ({"max_iter": 7, "alphas": [1], "search_max_iter": 2}, 400, 2 * [(200, 2)], 2),
     ],
 )
