@@ -415,7 +415,7 @@ def score_fold(mlp, data, labels, train, test, part, name):
         with fit_of(mlp, part, X, y):
             try:
                 mlp._fit(X, y, weight)  # that an alpha suits badly is no news here
-                score = -mean_cross_entropy(mlp._network, rows.X, rows.y, rows.weight)
+                score = -mean_cross_entropy(mlp._network, rows.X, rows.y, weighs)
             except NotFinite as error:
                 failure, score = NotFinite(str(error)), -np.inf  # without its frames
                 failure.add_note(note)

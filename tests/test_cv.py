@@ -388,6 +388,13 @@ def test_an_error_says_which_alpha_and_fold(iris, n_jobs):
     assert vars(mlp) == before
 
 
+def test_a_scorer_counts_rows_whose_class_weighs_nothing(iris):
+    """class_weight is the loss's: it says nothing of what a scorer counts."""
+    folds = [(np.arange(150), np.arange(50))]
+    mlp = make(cv=folds, scoring="accuracy", class_weight={0: 0, 1: 1, 2: 1})
+    assert (mlp.fit(*iris).scores_ == 0).all()
+
+
 def test_an_alpha_whose_training_diverges_scores_minus_inf():
     X, y = load_breast_cancer(return_X_y=True)
     mlp = MomentumMLPClassifierCV(
