@@ -43,7 +43,6 @@ pasted = njit(inline="always", **ENTRY)
 # .. [1] W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.
 
 
-@exact
 def parts64(x):
     """P, Q and 2^n"""
     x = min(max(x, -708.0), 709.0)
@@ -62,7 +61,6 @@ LOW, HIGH, LOG2E, ROUND = f(-87), f(88), f(1.44269504), f(12582912.0)
 LN2, ONE, HALF, A1, B1 = f(0.6931472), f(1), f(0.5), f(0.0083233886), f(0.09998005)
 
 
-@exact
 def parts32(x):
     x = min(max(x, LOW), HIGH)
     t = x * LOG2E + ROUND
@@ -79,7 +77,7 @@ def parts(x):
 
 @overload(parts, jit_options=EXACT)
 def parts_when_compiled(x):
-    return (lambda x: parts32(x)) if x == types.float32 else (lambda x: parts64(x))
+    return parts32 if x == types.float32 else parts64
 
 
 @exact
