@@ -15,7 +15,7 @@ from skl2onnx import to_onnx
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skmlp import MomentumMLPClassifier, to_sklearn
+from skmlp import MomentumMLPClassifier
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -24,11 +24,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 mlp = MomentumMLPClassifier(random_state=0).fit(X_train, y_train)
 
 # %%
-# skl2onnx knows scikit-learn's own classes: give it the same network as one.
+# skl2onnx takes it as it is, alone or as a Pipeline's last step.
 
-model = to_onnx(
-    to_sklearn(mlp), X_train[:1], options={"zipmap": False}
-).SerializeToString()
+model = to_onnx(mlp, X_train[:1]).SerializeToString()
 
 # %%
 # Whoever has these bytes can predict.

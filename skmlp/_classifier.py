@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._advice import advice
 from ._callbacks import CallbackSupportMixin, FitCallbacks, with_callbacks
+from ._export import Exportable
 from ._input import (
     check_rows,
     check_scorer,
@@ -45,7 +46,9 @@ COUNT = Interval(Integral, 1, None, closed="left")
 AUTO = StrOptions({"auto"})
 
 
-class MomentumMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class MomentumMLPClassifier(
+    Exportable, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+):
     """Multilayer perceptron trained by gradient descent with momentum and L2.
 
     Any number of hidden layers, sigmoid by default, below a softmax with cross-entropy.

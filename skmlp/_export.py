@@ -1,4 +1,4 @@
-"""to_sklearn: the same network as scikit-learn's own class, and so to ONNX."""
+"""to_sklearn: the same network as scikit-learn's own class, and so as ONNX."""
 
 import copy
 
@@ -7,14 +7,35 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._classifier import MomentumMLPClassifier
 from ._schedules import batch_size_of
+
+
+class Exportable:
+    """What to_sklearn takes, and skl2onnx by it: MomentumMLPClassifier."""
+
+    def onnx_shape_calculator(self):
+        """Called by skl2onnx, which asks this of a class that it does not know.
+
+        Returns
+        -------
+        calculate : callable(operator)
+            Puts what :func:`to_sklearn` makes in this estimator's place.
+        """
+        from skl2onnx.common._registration import get_shape_calculator
+
+        def calculate(operator):
+            operator.type = "SklearnMLPClassifier"
+            operator.raw_operator = to_sklearn(self)
+            get_shape_calculator(operator.type)(operator)
+
+        return calculate
 
 
 def to_sklearn(estimator):
     """Make a fitted scikit-learn MLPClassifier that predicts the same.
 
-    For what knows scikit-learn's class alone: skl2onnx turns the result into ONNX.
+    For what knows scikit-learn's class alone. (skl2onnx makes it itself of an estimator
+    that it converts, alone or in a Pipeline.)
 
     Parameters
     ----------
@@ -74,7 +95,7 @@ def to_sklearn(estimator):
         exported = copy.copy(estimator)
         exported.steps = [*steps, (name, to_sklearn(last))]
         return exported
-    if not isinstance(estimator, MomentumMLPClassifier):
+    if not isinstance(estimator, Exportable):
         raise TypeError(
             f"Got {estimator!r}, but expected a MomentumMLPClassifier or a Pipeline "
             "that ends in one."
@@ -124,7 +145,7 @@ def to_sklearn(estimator):
 
 def training_parameters(estimator, names):
     """How the estimator was trained, in MLPClassifier's parameters of these names."""
-    shared = names & set(MomentumMLPClassifier._get_param_names())
+    shared = names & set(estimator.get_params(deep=False))
     params = {name: getattr(estimator, name) for name in shared}
     stored = estimator._training_state
     n_samples = round(stored["rows_seen"] / stored["n_iter"])  # epochs up to the best

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skmlp import to_sklearn
 
@@ -68,14 +68,17 @@ def test_raw_features_in_mixed_units(iris, offset, labels, dtype):
     # ONNX computes in the precision of X.
     skl2onnx = pytest.importorskip("skl2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
-    model = skl2onnx.to_onnx(theirs, X[:1], options={"zipmap": False})
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    predicted, found = session.run(None, {"X": X})
-    assert_close(found, expected, atol=atol)
-    if off < 1000:
-        assert_array_equal(predicted, ours.predict(X))
+    for model in (ours, theirs, make_pipeline(FunctionTransformer().fit(X), ours)):
+        session = onnxruntime.InferenceSession(
+            skl2onnx.to_onnx(
+                model, X[:1], options={"zipmap": False}
+            ).SerializeToString(),
+            providers=["CPUExecutionProvider"],
+        )
+        predicted, found = session.run(None, {"X": X})
+        assert_close(found, expected, atol=atol)
+        if off < 1000:
+            assert_array_equal(predicted, ours.predict(X))
 
 
 def test_it_is_the_fitted_network_that_counts(iris):
