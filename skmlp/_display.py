@@ -7,6 +7,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from ._progress import name_of_score
+
 
 class LossCurveDisplay:
     """Training and validation loss per epoch, of one fit or of several.
@@ -161,7 +163,7 @@ class LossCurveDisplay:
             best_iters=copies(fitted, "best_iter_"),
             names=names,
             validation_scores=copies(fitted, "validation_scores_"),
-            score_names=[name_of_score(mlp) for mlp in fitted],
+            score_names=[name_of_score(getattr(x, "scoring", "score")) for x in fitted],
         ).plot(**plot_kw)
 
     def plot(self, ax=None, *, log_scale=False, scores=False, line_kw=None):
@@ -255,14 +257,6 @@ def fitted_network(estimator):
 def copies(fitted, name):
     """Copies of each estimator's attribute, None where it has none."""
     return [copy(getattr(mlp, name, None)) for mlp in fitted]
-
-
-def name_of_score(mlp):
-    """What the estimator's validation scores are."""
-    scoring = getattr(mlp, "scoring", "score")
-    named = {None: "accuracy", "loss": "neg_log_loss"}
-    name = named.get(scoring, getattr(scoring, "__name__", scoring))
-    return name if isinstance(name, str) else "score"
 
 
 def draw(ax, values, style):

@@ -16,8 +16,7 @@ def print_lines(task, seconds, *, is_stream):
     if task.validation is not None and task.validation.record:
         line += f", validation loss {state.validation_loss_curve[-1]:.5f}"
         if settings.scoring != "loss":
-            name = settings.scoring or "accuracy"
-            name = name if isinstance(name, str) else "score"
+            name = name_of_score(settings.scoring)
             line += f", {name} {state.validation_scores[-1]:.5f}"
     lines = [f"{line}, rate {task.last_rate:.3g}, {seconds:.3g} s"]
     if is_end:
@@ -30,6 +29,14 @@ def print_lines(task, seconds, *, is_stream):
         best = "" if state.best is None else f"; epoch {state.best.n_iter} is restored"
         lines.append(f"Ended after {state.n_iter} epochs: {why}{best}.")
     say(*lines)
+
+
+def name_of_score(scoring):
+    """What the scores are called, in words: a scorer's or a function's name."""
+    if scoring is None or isinstance(scoring, str):
+        return {None: "accuracy", "loss": "neg_log_loss"}.get(scoring, scoring)
+    name = getattr(scoring, "__name__", "")
+    return name if name.isidentifier() else "score"  # of a lambda
 
 
 def print_that_it_compiles():

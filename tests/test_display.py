@@ -95,8 +95,21 @@ def test_several_fits_on_one_axis(iris, together):
     assert display.ax_.get_xlim() == (1, 50)
 
 
-@pytest.mark.parametrize("scoring", [None, "loss", "f1_macro"])
-def test_scores_and_the_epoch_that_they_chose(iris, scoring):
+def own_score(estimator, X, y):
+    return estimator.score(X, y)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "name"),
+    [
+        (None, "accuracy"),
+        ("loss", "neg_log_loss"),
+        ("f1_macro", "f1_macro"),
+        (own_score, "own_score"),
+        (lambda *data: own_score(*data), "score"),
+    ],
+)
+def test_scores_and_the_epoch_that_they_chose(iris, scoring, name):
     mlp = make(early_stopping=True, scoring=scoring).fit(*iris)
     display = LossCurveDisplay.from_estimator(mlp, scores=True)
     (score,), (restored,) = display.score_lines_, display.best_iter_lines_
@@ -104,7 +117,6 @@ def test_scores_and_the_epoch_that_they_chose(iris, scoring):
     assert score.axes is display.score_ax_ is not display.ax_
     assert display.score_ax_.get_xlim() == display.ax_.get_xlim() == (1, mlp.n_iter_)
     assert score.get_color() == restored.get_color()
-    name = {None: "accuracy", "loss": "neg_log_loss"}.get(scoring, scoring)
     assert legend(display)[-1] == f"validation {name}"
 
 
