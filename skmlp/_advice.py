@@ -7,7 +7,7 @@ from ._prediction import NotFinite, mean_cross_entropy
 from ._quietly import quietly
 from ._scaling import ROW_LENGTH
 
-MOST_ROWS, MOST_NUMBERS = 1000, 10**6  # of X that are looked at
+MOST_ROWS, MOST_ELEMENTS = 1000, 10**6  # of X that are looked at
 # Epochs from which a training that learned nothing is remarked: where something about
 # it is unusual, and where nothing is.
 FEW_EPOCHS, MANY_EPOCHS = 5, 30
@@ -43,7 +43,7 @@ def advice(task):
     some = some_rows(task.X)
     X, y = task.X[some], task.y[some]
     weight = None if task.sample_weight is None else task.sample_weight[some]
-    network = task.network._replace(params=state.kept.params)
+    network = task.network._replace(params=state.selected.params)
     try:
         loss = mean_cross_entropy(network, X, y, weight)
     except NotFinite as error:  # after the last step
@@ -75,7 +75,7 @@ def is_telling(X, y):
 def facts(task):
     """What is unusual about a training, that which explains most first."""
     checks = light_weights, unusual_rate, unusual_features, outliers, strong_penalty
-    return [said for check in checks if (said := check(task))]
+    return [message for check in checks if (message := check(task))]
 
 
 def light_weights(task):
@@ -139,7 +139,7 @@ def strong_penalty(task):
 
 def some_rows(X):
     """Rows of X, evenly spread: fewer than MOST_ROWS of very many features."""
-    most = max(10, min(MOST_ROWS, MOST_NUMBERS // X.shape[1]))
+    most = max(10, min(MOST_ROWS, MOST_ELEMENTS // X.shape[1]))
     return np.arange(0, X.shape[0], -(-X.shape[0] // most))
 
 

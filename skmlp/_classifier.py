@@ -376,16 +376,18 @@ class MomentumMLPClassifier(
             Re-raised; the epochs trained so far are kept: the estimator can predict,
             and go on with `warm_start`.
         """
-        said = self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
-        if said:
-            warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
+        message = self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        if message:
+            warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
     def _fit(self, X, y, sample_weight, X_val=None, y_val=None, sample_weight_val=None):
-        """fit, of checked parameters; returns what there is to say instead of it."""
+        """fit, once its parameters are checked; returns a ConvergenceWarning's text, or
+        None."""
         callbacks = FitCallbacks(self, self.max_iter, X, y, sample_weight)
         check_scorer(self)
-        draft, continuing = twin(self), self.warm_start and hasattr(self, "coefs_")
+        continuing = self.warm_start and hasattr(self, "coefs_")
+        draft = shallow_copy(self)
         data = check_training_data(draft, X, y, sample_weight, reset=not continuing)
         dtype = data.X.dtype
         given = check_validation_data(draft, X_val, y_val, sample_weight_val, dtype)
@@ -393,8 +395,8 @@ class MomentumMLPClassifier(
         data, validation = draft._monitored(data, given, state.seed)
         if self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
-        if given is not None and (said := other_units(state.statistics, given.X)):
-            warnings.warn(said, stacklevel=stacklevel())
+        if given is not None and (message := other_units(state.statistics, given.X)):
+            warnings.warn(message, stacklevel=stacklevel())
         state.alpha_weight = data.effective_weight
         task = draft._make_task(architecture, data, validation, state, is_stream=False)
         del state  # the task's alone: its memory is freed when the next replaces it
@@ -437,7 +439,7 @@ class MomentumMLPClassifier(
             ``class_weight="balanced"``, and without `classes` in the first call.
         """
         self._check_partial_fit(classes)
-        draft, continuing = twin(self), hasattr(self, "coefs_")
+        draft, continuing = shallow_copy(self), hasattr(self, "coefs_")
         data = check_training_data(
             draft, X, y, sample_weight, reset=not continuing, classes=classes
         )
@@ -596,8 +598,9 @@ class MomentumMLPClassifier(
         )
 
     def _train(self, draft, task, callbacks=None):
-        """Train, and become what the draft is then; returns what there is to say. An
-        error leaves self as it was, an interrupt with the epochs that are complete."""
+        """Train, take over the draft's fitted attributes, and return the text of a
+        ConvergenceWarning, or None. An error leaves self as it was, an interrupt with
+        the epochs that are complete."""
 
         def attributes_at(state):
             return vars(draft._copy_at(task, state))
@@ -605,16 +608,16 @@ class MomentumMLPClassifier(
         def end_epoch(state):
             return callbacks.end_epoch(lambda: attributes_at(state.latest))
 
-        said = None
+        message = None
         try:
             if callbacks is None:  # in partial_fit
                 train(task)
             else:
                 train(task, callbacks.begin_epoch, end_epoch)
                 callbacks.end(lambda: attributes_at(task.state))
-                said = advice(task)
+                message = advice(task)
             self._become(draft._attributes_at(task, task.state))
-            return said
+            return message
         except KeyboardInterrupt:
             if task.state.n_new > 0:
                 task.state.stop_reason = task.state.stop_reason or "interrupted"
@@ -629,7 +632,7 @@ class MomentumMLPClassifier(
     def _copy_at(self, task, state):
         """An independent fitted copy at this epoch, for code of the user's, which may
         keep, change, store or go on training it."""
-        other = twin(self)
+        other = shallow_copy(self)
         vars(other).update(other._attributes_at(task, state))
         other.coefs_ = [coef.copy() for coef in other.coefs_]
         other.intercepts_ = [intercept.copy() for intercept in other.intercepts_]
@@ -640,13 +643,14 @@ class MomentumMLPClassifier(
     def _attributes_at(self, task, state):
         """The fitted attributes of this draft, with those of a training that ends in
         `state`."""
-        architecture, kept, best = task.network.architecture, state.kept, state.best
-        stored = {name: getattr(kept, name) for name in STORED}
+        architecture = task.network.architecture
+        selected, best = state.selected, state.best
+        stored = {name: getattr(selected, name) for name in STORED}
         if task.settings.early_stopping:  # what comes next counts anew
             stored |= {"best_score": -np.inf, "n_no_improvement": 0}
-        if kept.statistics is not None:
-            stored["statistics"] = tuple(kept.statistics)
-        coefs, intercepts = architecture.unpack(kept.params)
+        if selected.statistics is not None:
+            stored["statistics"] = tuple(selected.statistics)
+        coefs, intercepts = architecture.unpack(selected.params)
         before = state.n_iter - state.n_new
         curves = {f"{name}_": self._curve(name, state, before) for name in CURVES}
         return {
@@ -761,7 +765,7 @@ class MomentumMLPClassifier(
         """This estimator as it is now: a fit in another thread does not change it."""
         if not hasattr(self, "coefs_"):  # check_is_fitted alone takes ten times as long
             check_is_fitted(self)
-        return twin(self)
+        return shallow_copy(self)
 
     def _by_block(self, X, kind, finish=None, dtype=None):
         """Scores or probabilities (`kind`) of each row, (n, n_classes); or, (n,), what
@@ -782,7 +786,7 @@ def difference(scores):
     return scores[:, 1] - scores[:, 0]
 
 
-def twin(estimator):
+def shallow_copy(estimator):
     """A shallow copy: what is set on either leaves the other alone."""
     other = object.__new__(type(estimator))
     vars(other).update(vars(estimator))

@@ -16,7 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from ._advice import grid_advice
 from ._callbacks import FitCallbacks, fit_of, with_callbacks
 from ._classifier import AUTO, COUNT, MomentumMLPClassifier, fitted_attributes
-from ._input import check_scorer, check_training_data, told_of
+from ._input import check_scorer, check_training_data, error_context
 from ._prediction import NotFinite, mean_cross_entropy
 from ._progress import say
 from ._quietly import quietly
@@ -274,7 +274,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         is_continued = self.warm_start and hasattr(self, "coefs_")
         callbacks = FitCallbacks(self, 2 - is_continued, X, y, sample_weight)
         if is_continued:
-            mlp, found, said = self._plain(alpha=self.alpha_), {}, None
+            mlp, found, message = self._plain(alpha=self.alpha_), {}, None
             vars(mlp).update(fitted_attributes(self))
         else:
             seed = self.random_state  # one for the folds and for every network
@@ -282,7 +282,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
                 seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
             mlp = self._plain(random_state=seed)
             how = {"dtype": float, "ensure_2d": False, "ensure_non_negative": True}
-            with told_of("alphas"):
+            with error_context("alphas"):
                 alphas = np.ravel(check_array(self.alphas, input_name="alphas", **how))
             data = check_training_data(
                 mlp, X, y, sample_weight, reset=True, all_rows=True
@@ -290,7 +290,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             labels = mlp.classes_[data.y]
             folds = self._folds(X, data, labels, seed, params)
             scores = self._search(alphas, data, labels, folds, seed, callbacks)
-            found, said = choose(alphas, scores, folds, isinstance(self.cv, str))
+            found, message = choose(alphas, scores, folds, isinstance(self.cv, str))
             mlp.alpha = found["alpha_"]
             if self.verbose:
                 say(f"alpha={mlp.alpha:g} is chosen; now all rows are trained on.")
@@ -301,8 +301,8 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
             if hasattr(mlp, "coefs_"):  # after an interrupt, too
                 self._become(fitted_attributes(mlp) | found)
         callbacks.end(lambda: fitted_attributes(self))
-        if said:
-            warnings.warn(said, ConvergenceWarning, stacklevel=stacklevel())
+        if message:
+            warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel())
         return self
 
     @property

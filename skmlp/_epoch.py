@@ -15,8 +15,8 @@ from ._threads import blas_limit, call
 # Rows of each of two groups of a batch, which go to threads, and of each of more; and
 # the operations of each. Fewer would not pay.
 ROWS_OF_TWO, ROWS_OF_MORE, GROUP_FLOPS, MOST_GROUPS = 48, 128, 1e7, 8
-MOST_NUMBERS = 2**22  # of more than two gradients
-FEW_NUMBERS = 2**22  # of X: so small a matrix is standardised once, not row by row
+MOST_ELEMENTS = 2**22  # of more than two gradients
+FEW_ELEMENTS = 2**22  # of X: so small a matrix is standardised once, not row by row
 # Operations of a compiled call, a tenth of a second: Ctrl-C waits for its end.
 CALL_FLOPS = 1e9
 
@@ -31,7 +31,7 @@ class Buffers:
         self.n_rows = X.shape[0]
         self.generator = np.random.RandomState(0) if task.is_shuffled else None
         self.data = as_data(X, network)
-        if not is_sparse and self.data.mean.size and X.size <= FEW_NUMBERS:
+        if not is_sparse and self.data.mean.size and X.size <= FEW_ELEMENTS:
             Z = X[:] - self.data.mean  # in float64, as in standardise of _kernels.py
             Z *= self.data.inverse_scale
             Z = Z.astype(X.dtype, copy=False)
@@ -74,7 +74,7 @@ def groups_of(batch_size, row_flops, n_params):
     share. It depends on no thread, and so does the order in which gradients add up."""
     by_rows = max(min(batch_size // ROWS_OF_TWO, 2), batch_size // ROWS_OF_MORE)
     by_flops = int(batch_size * row_flops / GROUP_FLOPS)
-    by_memory = max(MOST_NUMBERS // n_params, 2)
+    by_memory = max(MOST_ELEMENTS // n_params, 2)
     return max(min(by_rows, by_flops, by_memory, MOST_GROUPS), 1)
 
 

@@ -102,7 +102,7 @@ def check_weight(weight, X, name):
     """A weight for each row of X, (n,) float64, or None where none are given."""
     if weight is None:
         return None
-    with told_of(name):
+    with error_context(name):
         weight = _check_sample_weight(
             weight, X, dtype=np.float64, ensure_non_negative=True
         )
@@ -246,7 +246,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, dtype):
             f"{lacking} is not given: X_val and y_val belong together, and "
             "sample_weight_val to them."
         )
-    with told_of("X_val and y_val"):
+    with error_context("X_val and y_val"):
         X_val, y_val = check_rows_and_labels(
             estimator, X_val, y_val, reset=False, dtype=dtype
         )
@@ -310,7 +310,7 @@ def check_scorer(estimator):
 
 
 @contextmanager
-def told_of(names):
+def error_context(names):
     """Say which data an error is about, where scikit-learn would call them X and y."""
     try:
         yield

@@ -252,7 +252,7 @@ def add(G, D):
 
 
 @kernel
-def move(P, G, V, rate, momentum, decay, nesterov):
+def momentum_update(P, G, V, rate, momentum, decay, nesterov):
     """V <- momentum V - rate (G + decay P); P <- P + V, with Nesterov's look-ahead
     P + momentum V - rate (G + decay P).
 
@@ -284,7 +284,7 @@ def update(params, n_weights, step, share):
     while at < params.P.size:
         is_weight = at < n_weights
         end = min(at + MOST_SUMMED, n_weights if is_weight else params.P.size)
-        squares, nan_flag = move(
+        squares, nan_flag = momentum_update(
             view(params.P, at, (end - at,)), view(params.G, at, (end - at,)),
             view(params.V, at, (end - at,)), T(step.rate), T(step.momentum),
             T(share * step.decay if is_weight else 0), step.nesterov,

@@ -17,7 +17,7 @@ from ._rows import Rows
 from ._team import Team
 from ._threads import blas_limit, call
 
-BLOCK_NUMBERS = 2**18  # features and activations of a block, which a thread takes
+BLOCK_ELEMENTS = 2**18  # features and activations of a block, which a thread takes
 THREAD_FLOPS = 1e7  # fewer operations are not worth a thread
 NONE, NO_ROWS = np.empty(0), read_only(np.empty(0, np.int64))
 
@@ -83,8 +83,8 @@ class Blocks:
         self.gather = not is_sparse and (
             network.scale is not None or isinstance(X, Rows)
         )
-        numbers = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
-        self.size = max(BLOCK_NUMBERS // numbers, 64)
+        elements = architecture.n_units + (0 if is_sparse else X.shape[1])  # of a row
+        self.size = max(BLOCK_ELEMENTS // elements, 64)
         self.micro_batch = architecture.micro_batch(max(min(self.size, X.shape[0]), 1))
 
     def arguments(self, rows, code):

@@ -20,7 +20,7 @@ from ._quietly import quietly
 
 ROW_LENGTH, OUTLYING = 8.0, 10.0
 FAR_OFF = 3  # standard deviations
-BLOCK_NUMBERS = 2**17  # of X that are looked at at a time: a megabyte
+BLOCK_ELEMENTS = 2**17  # of X that are looked at at a time: a megabyte
 
 
 class Statistics(NamedTuple):
@@ -84,7 +84,7 @@ def measure(X, sample_weight):
     weight = np.ones(n_rows)
     if sample_weight is not None:  # in a unit in which nothing overflows
         weight = sample_weight / sample_weight.max()
-    size = max(1, BLOCK_NUMBERS * n_rows // max(X.size, 1))  # of CSR: what is stored
+    size = max(1, BLOCK_ELEMENTS * n_rows // max(X.size, 1))  # of CSR: what is stored
     blocks = [slice(start, start + size) for start in range(0, n_rows, size)]
     found = reduce(Statistics.merge, (of_block(X, b, weight[b]) for b in blocks))
     if not found.is_sparse:  # rounding gives a constant feature a tiny variance

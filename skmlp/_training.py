@@ -57,7 +57,7 @@ class State:
     stop_reason: str = ""
 
     @property
-    def kept(self):
+    def selected(self):
         """The state whose weights the estimator predicts with."""
         return self if self.best is None else self.best
 

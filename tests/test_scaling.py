@@ -130,13 +130,13 @@ def test_statistics_of_integer_weights_are_those_of_repeated_rows(seed, containe
 @pytest.mark.parametrize("blocks", [2**10, 2**19])
 def test_statistics_in_blocks_are_those_of_all_rows(wine, blocks, monkeypatch):
     """Whatever the classes weigh."""
-    monkeypatch.setattr("skmlp._scaling.BLOCK_NUMBERS", blocks)
+    monkeypatch.setattr("skmlp._scaling.BLOCK_ELEMENTS", blocks)
     X, y = wine
     mlp = short(max_iter=1, class_weight={0: 9}).fit(X, y)
     assert_allclose(mlp.feature_mean_, X.mean(axis=0), rtol=1e-13)
     assert_allclose(mlp.feature_scale_, X.std(axis=0), rtol=1e-13)
     whole = mlp.fit(csr_array(X), y).feature_scale_
-    monkeypatch.setattr("skmlp._scaling.BLOCK_NUMBERS", 2**30)
+    monkeypatch.setattr("skmlp._scaling.BLOCK_ELEMENTS", 2**30)
     assert_allclose(mlp.fit(csr_array(X), y).feature_scale_, whole, rtol=1e-13)
 
 

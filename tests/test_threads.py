@@ -429,7 +429,7 @@ def test_a_child_that_is_forked_in_a_fit_goes_on_with_it():
 
 @pytest.fixture
 def fitted(digits, monkeypatch):
-    monkeypatch.setattr(_prediction, "BLOCK_NUMBERS", 1)  # 64 rows
+    monkeypatch.setattr(_prediction, "BLOCK_ELEMENTS", 1)  # 64 rows
     monkeypatch.setattr(_prediction, "THREAD_FLOPS", 1)
     X, y = digits
     return plain(max_iter=1, random_state=0).fit(X, y), X
