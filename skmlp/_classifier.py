@@ -33,7 +33,7 @@ from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
 from ._stacklevel import stacklevel
 from ._training import State, Task, Validation, train
 
-MOST_WEIGHTS = 10**10  # 80 GB, of which a training needs seven times as much
+MOST_WEIGHTS = 10**10  # 80 GB, of which a training needs five to seven times as much
 FORMAT = 3  # of what is stored: 0.3.0's
 CURVES = ("loss_curve", "validation_loss_curve", "validation_scores")
 # What is stored of a State, plain arrays and numbers: all but the public attributes and
@@ -636,6 +636,7 @@ class MomentumMLPClassifier(
         vars(other).update(other._attributes_at(task, state))
         other.coefs_ = [coef.copy() for coef in other.coefs_]
         other.intercepts_ = [intercept.copy() for intercept in other.intercepts_]
+        other._training_state["velocity"] = other._training_state["velocity"].copy()
         other.feature_mean_ = copy(self.feature_mean_)  # or None
         other.feature_scale_ = copy(self.feature_scale_)
         return other

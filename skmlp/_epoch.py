@@ -44,8 +44,8 @@ class Buffers:
         self.group_size = math.ceil(task.batch_size / n_groups)
         self.micro_batch = architecture.micro_batch(self.group_size)
         self.params = kernels.Params(
-            task.state.params.copy(),
-            task.state.velocity.copy(),
+            np.empty_like(task.state.params),
+            np.empty_like(task.state.velocity),
             np.empty((n_groups, architecture.n_params), X.dtype),
             np.empty(n_groups),
             np.zeros(2),
@@ -58,6 +58,13 @@ class Buffers:
         self.kind = X.dtype, is_sparse
         row_flops += 10 * architecture.n_params / task.batch_size  # of the update
         self.rows_a_call = max(int(CALL_FLOPS / row_flops), 1)
+
+    def reuse(self, old, best):
+        """Go on in the arrays of a state that is over, unless it is the best one."""
+        P, V = old.params, old.velocity
+        if best is not None and best.params is P:
+            P, V = np.empty_like(P), np.empty_like(V)
+        self.params = self.params._replace(P=P, V=V)
 
     def draw_order(self, seed):
         """The order of an epoch's rows, where there is one to draw."""
@@ -82,7 +89,10 @@ def run_epoch(task, buffers, team):
     """One pass over the training set; returns the mean of J's two terms, the second nan
     where a parameter is no longer finite."""
     buffers.draw_order(task.state.seed + 1 + task.state.n_iter)  # seed: of a split
-    buffers.params.totals[:] = 0
+    params = buffers.params
+    np.copyto(params.P, task.state.params)
+    np.copyto(params.V, task.state.velocity)
+    params.totals[:] = 0
     task.last_rate = task.rate
     step = kernels.Step(
         buffers.n_rows,
@@ -97,7 +107,7 @@ def run_epoch(task, buffers, team):
         task.decay,
     )
     weight = np.empty(0) if task.sample_weight is None else task.sample_weight
-    layout, params = task.network.architecture.layout, buffers.params
+    layout = task.network.architecture.layout
     args = buffers.data, read_only(task.y), read_only(weight), layout, params
     workspace = buffers.workspaces[0]
     kernels.train_rows.prepare(

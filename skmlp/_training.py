@@ -32,8 +32,9 @@ class State:
     """Where a training stands after its last complete epoch.
 
     Replaced by the next one when an epoch is complete, so that an interrupt leaves
-    the one or the other. The curves are those of this call, shared between states, and
-    may run ahead of an interrupted epoch: n_new of their entries count.
+    the one or the other; the next epoch then works in its arrays. The curves are those
+    of this call, shared between states, and may run ahead of an interrupted epoch:
+    n_new of their entries count.
     """
 
     params: np.ndarray  # (n_params,)
@@ -178,7 +179,7 @@ def advance(task, data_loss, penalty, buffers):
     old.loss_curve.append(loss)
     state = replace(old)
     state.data_loss = data_loss
-    state.params, state.velocity = buffers.params.P.copy(), buffers.params.V.copy()
+    state.params, state.velocity = buffers.params.P, buffers.params.V
     state.n_iter, state.n_new = old.n_iter + 1, old.n_new + 1
     state.weight_seen = old.weight_seen + task.total_weight
     state.rows_seen = old.rows_seen + task.X.shape[0]
@@ -201,6 +202,7 @@ def advance(task, data_loss, penalty, buffers):
     if state.n_iter >= task.last_epoch:
         state.stop_reason = state.stop_reason or "max_iter"
     task.state = state
+    buffers.reuse(old, state.best)
 
 
 def validate(task, state):

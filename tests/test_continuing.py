@@ -173,9 +173,9 @@ def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, data, para
         return -float(len(given))  # the first is the best
 
     make = partial(plain, (6,), batch_size=32, random_state=0, **params)
-    mlp = make(max_iter=2, warm_start=True, scoring=keep)
+    mlp = make(max_iter=3, warm_start=True, scoring=keep)
     mlp.fit(X, y, **data).fit(X, y, **data)  # from the start, and on
-    whole = make(max_iter=4).fit(X, y)
+    whole = make(max_iter=6).fit(X, y)
     for n_iter, kept in enumerate(given, start=1):
         for other in kept:
             assert other.n_iter_ == n_iter
@@ -184,11 +184,11 @@ def test_a_scorer_may_keep_copy_and_go_on_training_what_it_gets(iris, data, para
             assert scores == mlp.validation_scores_[: n_iter - 1]
             assert np.isnan(last)  # which is being made
             other = pickle.loads(pickle.dumps(other.set_params(scoring="loss")))
-            if n_iter < 4:
-                other.set_params(max_iter=4 - n_iter).fit(X, y, **data)
-                assert len(other.validation_scores_) == 4
+            if n_iter < 6:
+                other.set_params(max_iter=6 - n_iter).fit(X, y, **data)
+                assert len(other.validation_scores_) == 6
             assert_array_equal(other.coefs_[0], whole.coefs_[0])
-    assert len(given) == 4
+    assert len(given) == 6
 
 
 def test_what_a_scorer_gets_counts_anew_and_may_be_changed(iris):
