@@ -156,15 +156,17 @@ class MomentumMLPClassifier(
 
     early_stopping : bool, default=False
         Whether to stop when `scoring` did not improve by `tol` for more than
-        `n_iter_no_change` epochs in a row, and to restore the best epoch. Monitored
-        are, in this order: `X_val` of ``fit``; a held-out, stratified
+        `n_iter_no_change` epochs in a row, and to restore the best epoch, the last of
+        equals. Monitored are, in this order: `X_val` of ``fit``; a held-out, stratified
         `validation_fraction` of the training data; the training data themselves if
         that is None.
 
     scoring : str, callable or None, default="loss"
         What is monitored: a scorer's name, a callable ``(estimator, X, y) -> float``
-        (given `sample_weight` too if it takes that), None for accuracy, or "loss"
-        for minus the mean cross-entropy.
+        (given `sample_weight` too if it takes that), None for accuracy, or "loss" for
+        minus the mean cross-entropy and the penalty of J. By "neg_log_loss", which
+        lacks the penalty, the wide first weights may be the best by chance where the
+        validation data are few.
 
     validation_fraction : float in (0, 1) or None, default=0.1
         Fraction of the training data held out for `early_stopping`. None monitors the

@@ -72,10 +72,10 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
     scoring : str, callable or None, default="neg_log_loss"
         What alpha is judged by, and what `early_stopping` monitors: a scorer's name, a
         callable ``(estimator, X, y) -> float``, None for accuracy, or "neg_log_loss"
-        or "loss" for minus the mean cross-entropy. Scores are weighted by
-        `sample_weight` where the scorer takes weights; the cross-entropy by
-        `class_weight` as well. Rows of a class that a fold does not train on are not
-        scored.
+        or "loss" for minus the mean cross-entropy (to which `early_stopping` adds the
+        penalty). Scores are weighted by `sample_weight` where the scorer takes weights;
+        the cross-entropy by `class_weight` as well. Rows of a class that a fold does
+        not train on are not scored.
 
     search_max_iter : int >= 1 or "auto", default="auto"
         Number of epochs of each fit of the search. "auto" is 20 % of `max_iter`, or
@@ -329,7 +329,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         names = set(MomentumMLPClassifier._get_param_names()) - {"alpha"}
         params = {name: getattr(self, name) for name in names} | params
         if self.scoring == "neg_log_loss":
-            params["scoring"] = "loss"  # the same, sooner, and of any classes
+            params["scoring"] = "loss"  # of any classes, and sooner
         return MomentumMLPClassifier(**params)
 
     def _folds(self, X, data, labels, seed, params):

@@ -177,7 +177,7 @@ class LossCurveDisplay:
             Whether the loss is on a logarithmic scale.
         scores : bool, default=False
             Whether to draw the validation scores too, on an axis at the right.
-            `early_stopping` restores the epoch where they are best, to `tol`.
+            `early_stopping` restores the last epoch where they are best.
         line_kw : dict, default=None
             Keywords for matplotlib's ``plot``, used for all curves.
 

@@ -34,7 +34,7 @@ def print_lines(task, seconds, *, is_stream):
 def name_of_score(scoring):
     """What the scores are called, in words: a scorer's or a function's name."""
     if scoring is None or isinstance(scoring, str):
-        return {None: "accuracy", "loss": "neg_log_loss"}.get(scoring, scoring)
+        return {None: "accuracy", "loss": "negative loss"}.get(scoring, scoring)
     name = getattr(scoring, "__name__", "")
     return name if name.isidentifier() else "score"  # of a lambda
 

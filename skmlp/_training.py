@@ -73,7 +73,8 @@ class Validation:
     """Data that are scored after each epoch.
 
     score : callable(Task, State) -> float, higher is better, or None for minus the
-        data's mean cross-entropy.
+        data's mean cross-entropy and the penalty. (Without that, wide first weights
+        may be the best by chance, on few rows.)
     record : whether the loss curve is kept (not where it is the training data).
     """
 
@@ -214,6 +215,7 @@ def validate(task, state):
     try:
         if data.record or data.score is None:
             loss = mean_cross_entropy(network, data.X, data.y, data.sample_weight)
+            loss += task.penalty(state.params)
             score = -loss
         if data.score is not None:
             score = data.score(task, state)
@@ -225,12 +227,12 @@ def validate(task, state):
         if data.record and math.isnan(loss):
             error.add_note("(In the validation data; the training data are sound.)")
         raise
-    return score, loss + task.penalty(state.params)
+    return score, loss
 
 
 def monitor(task, state, score):
-    """Count the epochs without improvement, as MLPClassifier does; keep the best state;
-    shrink an adaptive rate on a plateau.
+    """Count the epochs without improvement, as MLPClassifier does; keep the best state,
+    the last of equals; shrink an adaptive rate on a plateau.
 
     Sigmoid networks begin with one, on which they do no better than chance: nobody is
     stopped before the training has left it.
@@ -241,7 +243,7 @@ def monitor(task, state, score):
         state.n_no_improvement = 0
     else:  # also where the score is nan
         state.n_no_improvement += 1
-    if score > state.best_score:
+    if score >= state.best_score and score > -np.inf:
         state.best_score, state.best = score, None
         if settings.early_stopping:
             state.best = replace(state)

@@ -131,13 +131,15 @@ def test_no_cause_is_made_up_where_there_is_nothing_to_learn(n_classes, max_iter
 
 
 def test_it_is_about_the_weights_that_are_kept(iris):
-    """The penalty takes all of them in the end; early stopping restores the first."""
+    """The penalty takes all of them in the end; early stopping by a loss without it
+    restores the first."""
     mlp = MomentumMLPClassifier(random_state=0, warm_start=True).fit(*iris)
     mlp.set_params(
         alpha=150, learning_rate_init=0.2, momentum=0, learning_rate="constant",
         batch_size=None, n_iter_no_change=np.inf, validation_fraction=None,
     )  # fmt: skip
-    kept = copy.deepcopy(mlp).set_params(early_stopping=True)
+    kept = copy.deepcopy(mlp)
+    kept.set_params(early_stopping=True, scoring="neg_log_loss")
     assert said_by(kept, *iris) == ""
     assert kept.best_iter_ < 110 < kept.n_iter_ == 200
     assert "Try a smaller alpha" in said_by(mlp, *iris)

@@ -96,8 +96,9 @@ GROUPS = np.arange(150) // 10
 @pytest.mark.filterwarnings("ignore:The network has learned little")
 def test_equals_a_grid_search_number_for_number(iris, params):
     mlp = make(**params).fit(*iris)
+    monitored = {} if mlp.scoring != "neg_log_loss" else {"scoring": "loss"}
     search = GridSearchCV(
-        plain(mlp), {"alpha": ALPHAS}, cv=mlp.cv, scoring=mlp.scoring
+        plain(mlp, **monitored), {"alpha": ALPHAS}, cv=mlp.cv, scoring=mlp.scoring
     ).fit(*iris)
     for i in range(search.n_splits_):
         found = search.cv_results_[f"split{i}_test_score"]

@@ -103,7 +103,7 @@ def own_score(estimator, X, y):
     ("scoring", "name"),
     [
         (None, "accuracy"),
-        ("loss", "neg_log_loss"),
+        ("loss", "negative loss"),
         ("f1_macro", "f1_macro"),
         (own_score, "own_score"),
         (lambda *data: own_score(*data), "score"),
