@@ -28,7 +28,7 @@ from ._input import (
 from ._network import ACTIVATIONS, architecture_of
 from ._prediction import Network, map_blocks, needs_dense_rows
 from ._quietly import quietly
-from ._scaling import Statistics, measure, other_units, update
+from ._scaling import Statistics, hidden_features, measure, other_units, update
 from ._schedules import automatic_init_scale, automatic_rate, batch_size_of
 from ._stacklevel import stacklevel
 from ._training import State, Task, Validation, train
@@ -395,14 +395,16 @@ class MomentumMLPClassifier(
         given = check_validation_data(draft, X_val, y_val, sample_weight_val, dtype)
         architecture, state = draft._start(dtype, continuing)
         data, validation = draft._monitored(data, given, state.seed)
+        hidden = None
         if self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
+            hidden = hidden_features(data.X)
         if given is not None and (message := other_units(state.statistics, given.X)):
             warnings.warn(message, stacklevel=stacklevel())
         state.alpha_weight = data.effective_weight
         task = draft._make_task(architecture, data, validation, state, is_stream=False)
         del state  # the task's alone: its memory is freed when the next replaces it
-        return self._train(draft, task, callbacks)
+        return self._train(draft, task, callbacks) or hidden
 
     # False: so that scikit-learn's skip_parameter_validation stays as the user set it.
     @_fit_context(prefer_skip_nested_validation=False)

@@ -160,7 +160,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         The score of each alpha on each fold; higher is better, and -inf where the
         training diverged.
     best_score_ : float
-        Mean score of `alpha_` over the folds.
+        Mean score of `alpha_` over the folds, but for those where an alpha's is nan.
     classes_ : ndarray of shape (n_classes,)
         The class labels.
     n_features_in_ : int
@@ -444,18 +444,24 @@ def choose(alphas, scores, folds, is_automatic):
     .. [1] C. Nadeau, Y. Bengio, "Inference for the generalization error", Machine
        Learning 52, 2003.
     """
-    means = scores.mean(axis=1)  # (n_alphas,)
+    has_nan = np.isnan(scores).any(axis=0)  # (n_folds,)
+    of_folds = scores[:, ~has_nan | has_nan.all()]
+    means = of_folds.mean(axis=1)  # (n_alphas,)
     means[np.isnan(means)] = -np.inf
-    best, n_folds = int(np.argmax(means)), len(folds)
+    best, n_folds = int(np.argmax(means)), of_folds.shape[1]
     errors = np.zeros(len(alphas))
     if n_folds > 1:
         overlap = np.mean([len(test) / len(train) for train, test in folds])
-        deviation = np.std(scores[best] - scores, axis=1, ddof=1)
+        deviation = np.std(of_folds[best] - of_folds, axis=1, ddof=1)
         errors = np.nan_to_num(deviation * np.sqrt(1 / n_folds + overlap), posinf=0)
-    allowed = 1.5 if is_automatic and n_folds > 2 else 0.0  # standard errors
+    allowed = 1.5 if is_automatic and len(folds) > 2 else 0.0  # standard errors
     near = np.flatnonzero(means >= means[best] - allowed * errors)
     distance = np.abs(np.log(np.maximum(alphas[near], 1e-300) / DEFAULT_ALPHA))
     chosen = near[np.argmin(distance)]
     found = {"alpha_": float(alphas[chosen]), "best_score_": float(means[chosen])}
     found |= {"alphas_": alphas, "scores_": scores}
-    return found, grid_advice(alphas, means, errors, chosen)
+    message = grid_advice(alphas, means, errors, chosen)
+    if has_nan.any():
+        n_nan = np.count_nonzero(has_nan)
+        message = f"{n_nan} of {len(folds)} folds, with scores of nan, do not count."
+    return found, message

@@ -20,6 +20,7 @@ from ._quietly import quietly
 
 ROW_LENGTH, OUTLYING = 8.0, 10.0
 FAR_OFF = 3  # standard deviations
+MOST_ROWS = 1000  # that are looked at for hidden features
 BLOCK_ELEMENTS = 2**17  # of X that are looked at at a time: a megabyte
 
 
@@ -89,6 +90,7 @@ def measure(X, sample_weight):
     found = reduce(Statistics.merge, (of_block(X, b, weight[b]) for b in blocks))
     if not found.is_sparse:  # rounding gives a constant feature a tiny variance
         is_constant = np.sqrt(found.second) <= 1e-13 * np.abs(found.first)
+        is_constant &= np.isfinite(found.second)
         mean = np.where(is_constant, X[0], found.first)
         variance = np.where(is_constant, 0.0, found.second)
         found = found._replace(first=mean, second=variance)
@@ -127,6 +129,27 @@ def update(seen, X, sample_weight):
         weight = np.where(seen.second == 0, at_most, seen.weight)
         seen = seen._replace(weight=weight)
     return seen.merge(found)
+
+
+@quietly
+def hidden_features(X):
+    """What to say of sparse features that their means hide, or None: those stored in
+    every row that vary by less than an OUTLYING-th of it, as years do beside one-hot
+    columns."""
+    if not issparse(X):
+        return None
+    in_all_rows = np.bincount(X.indices, minlength=X.shape[1]) == X.shape[0]
+    columns = np.flatnonzero(in_all_rows)
+    some = X[:: max(X.shape[0] // MOST_ROWS, 1)][:, columns].toarray()
+    deviation = some.std(axis=0, dtype=np.float64)
+    mean = np.abs(some.mean(axis=0, dtype=np.float64))
+    hidden = columns[(deviation > 0) & (OUTLYING * deviation < mean)]
+    if hidden.size > 0:
+        return (
+            f"Columns {hidden[:5].tolist()} of X vary little beside their means, which "
+            "are not subtracted where X is sparse. Put a StandardScaler before them, "
+            "or pass X as a dense array (sparse_threshold=0 in a ColumnTransformer)."
+        )
 
 
 @quietly

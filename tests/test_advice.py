@@ -213,6 +213,7 @@ def test_validation_data_that_overflow_are_not_called_a_divergence(iris):
     assert "validation data" in caught.value.__notes__[0]
 
 
+@pytest.mark.filterwarnings("ignore:Columns .* vary little beside")
 def test_validation_data_in_other_units(iris, digits):
     """As for the last step of a Pipeline that is given rows as they were before it."""
     for (X, y), dtype in (load_wine(return_X_y=True), float), (digits, np.float32):

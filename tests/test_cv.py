@@ -324,6 +324,7 @@ def score_by(function):
 
 
 @pytest.mark.filterwarnings("ignore:alpha_=")
+@pytest.mark.filterwarnings("ignore:2 of 2 folds, with scores of nan")
 @pytest.mark.parametrize(
     ("function", "params", "alpha"),
     [
@@ -339,6 +340,20 @@ def score_by(function):
 )
 def test_the_choice(iris, function, params, alpha):
     assert make(scoring=score_by(function), **params).fit(*iris).alpha_ == alpha
+
+
+def test_folds_whose_scores_are_nan_do_not_count(iris):
+    """As that of the area under the curve of a single class."""
+
+    def scorer(estimator, X, y):
+        return np.nan if len(y) < 50 else -estimator.alpha
+
+    cv = [*EVEN_AND_ODD, (np.arange(0, 150, 2), np.arange(1, 50, 2)), *ODD_AND_EVEN]
+    with pytest.warns(UserWarning, match="1 of 3 folds, with scores of nan") as said:
+        mlp = make(scoring=scorer, cv=cv).fit(*iris)
+    assert said[0].filename == __file__
+    assert (mlp.alpha_, mlp.best_score_) == (0.1, -0.1)
+    assert_array_equal(np.isnan(mlp.scores_), [[False, True, False]] * 3)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What an estimator is handed: raw features, in whatever units, dense or sparse."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler, scale
 
 from skmlp import MomentumMLPClassifier
 from skmlp._scaling import ROW_LENGTH, measure
 
+# Of wine's rows, where they are sparse.
+pytestmark = pytest.mark.filterwarnings("ignore:Columns .* vary little beside")
 both_containers = pytest.mark.parametrize("container", [np.asarray, csr_array])
 
 
@@ -95,6 +99,22 @@ def test_outlying_sparse_features_are_brought_to_the_usual_size(rng):
         assert_allclose(scale[column] / scale[0], size, rtol=1e-10)
 
 
+def test_sparse_features_that_their_means_hide_are_remarked(wine, rng):
+    """As years beside one-hot columns are; not zeros and ones, counts, or amounts."""
+    X, y = np.eye(9)[rng.randint(0, 9, 200)], np.arange(200) % 2
+    usual = np.c_[X, np.ones(200), rng.poisson(9, 200), rng.lognormal(9, 1, 200)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        short().fit(csr_array(usual), y)
+        years = np.c_[usual, rng.randint(1990, 2020, 200)]
+        short().fit(years, y)
+        short(standardize=False, max_iter=1).fit(csr_array(years), y)
+        with pytest.raises(
+            ConvergenceWarning, match=r"Columns \[12\] of X vary little"
+        ):
+            short().fit(csr_array(years), y)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 99),
@@ -142,9 +162,10 @@ def test_statistics_in_blocks_are_those_of_all_rows(wine, blocks, monkeypatch):
 
 @both_containers
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_a_variance_beyond_float64_is_an_error(wine, container, method):
+@pytest.mark.parametrize("exponent", [170, 306])  # of 306 the sum overflows, too
+def test_a_variance_beyond_float64_is_an_error(wine, container, method, exponent):
     mlp, (X, y) = short().fit(*wine), wine
-    X = container(X * 10.0 ** (170 * (np.arange(13) == 3)))
+    X = container(X * 10.0 ** (exponent * (np.arange(13) == 3)))
     with pytest.raises(ValueError, match="squares of column 3 are too large"):
         getattr(mlp, method)(X, y)
 
