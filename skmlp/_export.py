@@ -16,6 +16,9 @@ class Exportable:
     def onnx_shape_calculator(self):
         """Called by skl2onnx, which asks this of a class that it does not know.
 
+        The model gives labels and one array of probabilities. Options of skl2onnx's for
+        classifiers, such as "zipmap", have no effect.
+
         Returns
         -------
         calculate : callable(operator)
