@@ -687,7 +687,8 @@ class MomentumMLPClassifier(
             return None
         if old is None or len(old) > before:  # cut at the best epoch
             old = [np.nan] * before if old is None else old[:before]
-        return old + (new or [np.nan] * state.n_new)
+        new = new or [np.nan] * state.n_new
+        return old + new if old else new  # no second copy of a long one
 
     @property
     def _network(self):
