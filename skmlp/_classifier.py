@@ -385,7 +385,7 @@ class MomentumMLPClassifier(
 
     def _fit(self, X, y, sample_weight, X_val=None, y_val=None, sample_weight_val=None):
         """fit, once its parameters are checked; returns a ConvergenceWarning's text, or
-        None."""
+        ""."""
         callbacks = FitCallbacks(self, self.max_iter, X, y, sample_weight)
         check_scorer(self)
         continuing = self.warm_start and hasattr(self, "coefs_")
@@ -398,13 +398,13 @@ class MomentumMLPClassifier(
         hidden = None
         if self.standardize and not continuing:
             state.statistics = measure(data.X, data.sample_weight)
-            hidden = hidden_features(data.X)
+            hidden = hidden_features(data.X, state.statistics)
         if given is not None and (message := other_units(state.statistics, given.X)):
             warnings.warn(message, stacklevel=stacklevel())
         state.alpha_weight = data.effective_weight
         task = draft._make_task(architecture, data, validation, state, is_stream=False)
         del state  # the task's alone: its memory is freed when the next replaces it
-        return self._train(draft, task, callbacks) or hidden
+        return " ".join(filter(None, (hidden, self._train(draft, task, callbacks))))
 
     # False: so that scikit-learn's skip_parameter_validation stays as the user set it.
     @_fit_context(prefer_skip_nested_validation=False)

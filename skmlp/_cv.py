@@ -160,7 +160,7 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         The score of each alpha on each fold; higher is better, and -inf where the
         training diverged.
     best_score_ : float
-        Mean score of `alpha_` over the folds, but for those where an alpha's is nan.
+        Mean score of `alpha_` over the folds, or over those where no score is nan.
     classes_ : ndarray of shape (n_classes,)
         The class labels.
     n_features_in_ : int
@@ -328,9 +328,12 @@ class MomentumMLPClassifierCV(MomentumMLPClassifier):
         """A MomentumMLPClassifier of this estimator's parameters and `params`."""
         names = set(MomentumMLPClassifier._get_param_names()) - {"alpha"}
         params = {name: getattr(self, name) for name in names} | params
-        if self.scoring == "neg_log_loss":
-            params["scoring"] = "loss"  # of any classes, and sooner
-        return MomentumMLPClassifier(**params)
+        return MomentumMLPClassifier(**params | {"scoring": self._monitored_by})
+
+    @property
+    def _monitored_by(self):
+        """The `scoring` of each network: "loss" is quicker, and of any classes."""
+        return "loss" if self.scoring == "neg_log_loss" else self.scoring
 
     def _folds(self, X, data, labels, seed, params):
         """A list of (rows to train on, rows to score), as indices."""
@@ -447,14 +450,14 @@ def choose(alphas, scores, folds, is_automatic):
     has_nan = np.isnan(scores).any(axis=0)  # (n_folds,)
     of_folds = scores[:, ~has_nan | has_nan.all()]
     means = of_folds.mean(axis=1)  # (n_alphas,)
-    means[np.isnan(means)] = -np.inf
+    means[np.isnan(means) | np.isneginf(scores).any(axis=1)] = -np.inf
     best, n_folds = int(np.argmax(means)), of_folds.shape[1]
     errors = np.zeros(len(alphas))
     if n_folds > 1:
         overlap = np.mean([len(test) / len(train) for train, test in folds])
         deviation = np.std(of_folds[best] - of_folds, axis=1, ddof=1)
         errors = np.nan_to_num(deviation * np.sqrt(1 / n_folds + overlap), posinf=0)
-    allowed = 1.5 if is_automatic and len(folds) > 2 else 0.0  # standard errors
+    allowed = 1.5 if is_automatic and n_folds > 2 else 0.0  # standard errors
     near = np.flatnonzero(means >= means[best] - allowed * errors)
     distance = np.abs(np.log(np.maximum(alphas[near], 1e-300) / DEFAULT_ALPHA))
     chosen = near[np.argmin(distance)]
@@ -462,6 +465,8 @@ def choose(alphas, scores, folds, is_automatic):
     found |= {"alphas_": alphas, "scores_": scores}
     message = grid_advice(alphas, means, errors, chosen)
     if has_nan.any():
-        n_nan = np.count_nonzero(has_nan)
-        message = f"{n_nan} of {len(folds)} folds, with scores of nan, do not count."
+        message = (
+            f"Scores are nan in {np.count_nonzero(has_nan)} of {len(folds)} folds, "
+            "which do not count, unless there is no other."
+        )
     return found, message

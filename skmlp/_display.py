@@ -163,7 +163,7 @@ class LossCurveDisplay:
             best_iters=copies(fitted, "best_iter_"),
             names=names,
             validation_scores=copies(fitted, "validation_scores_"),
-            score_names=[name_of_score(getattr(x, "scoring", "score")) for x in fitted],
+            score_names=[name_of_score(monitored_by(mlp)) for mlp in fitted],
         ).plot(**plot_kw)
 
     def plot(self, ax=None, *, log_scale=False, scores=False, line_kw=None):
@@ -257,6 +257,11 @@ def fitted_network(estimator):
 def copies(fitted, name):
     """Copies of each estimator's attribute, None where it has none."""
     return [copy(getattr(mlp, name, None)) for mlp in fitted]
+
+
+def monitored_by(mlp):
+    """The `scoring` of its validation scores."""
+    return getattr(mlp, "_monitored_by", getattr(mlp, "scoring", "score"))
 
 
 def draw(ax, values, style):

@@ -17,7 +17,8 @@ class Exportable:
         """Called by skl2onnx, which asks this of a class that it does not know.
 
         The model gives labels and one array of probabilities. Options of skl2onnx's for
-        classifiers, such as "zipmap", have no effect.
+        classifiers, such as "zipmap", have no effect. It does not ask within a search
+        or an ensemble: of a search, give it `best_estimator_`.
 
         Returns
         -------

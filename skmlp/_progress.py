@@ -36,7 +36,8 @@ def name_of_score(scoring):
     if scoring is None or isinstance(scoring, str):
         return {None: "accuracy", "loss": "negative loss"}.get(scoring, scoring)
     name = getattr(scoring, "__name__", "")
-    return name if name.isidentifier() else "score"  # of a lambda
+    is_name = isinstance(name, str) and name.isidentifier()  # as a lambda's is not
+    return name if is_name else "score"
 
 
 def print_that_it_compiles():

@@ -20,7 +20,6 @@ from ._quietly import quietly
 
 ROW_LENGTH, OUTLYING = 8.0, 10.0
 FAR_OFF = 3  # standard deviations
-MOST_ROWS = 1000  # that are looked at for hidden features
 BLOCK_ELEMENTS = 2**17  # of X that are looked at at a time: a megabyte
 
 
@@ -85,17 +84,27 @@ def measure(X, sample_weight):
     weight = np.ones(n_rows)
     if sample_weight is not None:  # in a unit in which nothing overflows
         weight = sample_weight / sample_weight.max()
-    size = max(1, BLOCK_ELEMENTS * n_rows // max(X.size, 1))  # of CSR: what is stored
-    blocks = [slice(start, start + size) for start in range(0, n_rows, size)]
-    found = reduce(Statistics.merge, (of_block(X, b, weight[b]) for b in blocks))
-    if not found.is_sparse:  # rounding gives a constant feature a tiny variance
-        is_constant = np.sqrt(found.second) <= 1e-13 * np.abs(found.first)
-        is_constant &= np.isfinite(found.second)
+    found = reduce(Statistics.merge, (of_block(X, b, weight[b]) for b in blocks_of(X)))
+    if not found.is_sparse:
+        is_constant = are_constant(found)
         mean = np.where(is_constant, X[0], found.first)
         variance = np.where(is_constant, 0.0, found.second)
         found = found._replace(first=mean, second=variance)
     total = n_rows if sample_weight is None else sample_weight.sum()
     return found._replace(weight=np.full(X.shape[1], float(total)))
+
+
+def blocks_of(X):
+    """Slices of few rows each; of CSR, by what is stored."""
+    n_rows = X.shape[0]
+    size = max(1, BLOCK_ELEMENTS * n_rows // max(X.size, 1))
+    return [slice(start, start + size) for start in range(0, n_rows, size)]
+
+
+def are_constant(statistics):
+    """Which dense features are: rounding gives them a tiny variance."""
+    mean, variance = statistics.first, statistics.second
+    return np.isfinite(variance) & (np.sqrt(variance) <= 1e-13 * np.abs(mean))
 
 
 def _of_dense(X, rows, weight):
@@ -132,23 +141,25 @@ def update(seen, X, sample_weight):
 
 
 @quietly
-def hidden_features(X):
-    """What to say of sparse features that their means hide, or None: those stored in
-    every row that vary by less than an OUTLYING-th of it, as years do beside one-hot
-    columns."""
-    if not issparse(X):
+def hidden_features(X, statistics):
+    """What to say of sparse features that their means hide, or None: never 0, they vary
+    by less than an OUTLYING-th of the mean, as years do beside one-hot columns."""
+    if statistics is None or not statistics.is_sparse:
         return None
-    in_all_rows = np.bincount(X.indices, minlength=X.shape[1]) == X.shape[0]
-    columns = np.flatnonzero(in_all_rows)
-    some = X[:: max(X.shape[0] // MOST_ROWS, 1)][:, columns].toarray()
-    deviation = some.std(axis=0, dtype=np.float64)
-    mean = np.abs(some.mean(axis=0, dtype=np.float64))
-    hidden = columns[(deviation > 0) & (OUTLYING * deviation < mean)]
-    if hidden.size > 0:
+    columns = np.flatnonzero(statistics.first > 1 - 1e-9)
+    if columns.size == 0:
+        return None
+    blocks = (X[b][:, columns].toarray() for b in blocks_of(X))
+    found = (_of_dense(Z, slice(None), np.ones(len(Z))) for Z in blocks)
+    found = reduce(Statistics.merge, found)
+    hidden = OUTLYING * np.sqrt(found.second) < np.abs(found.first)
+    hidden &= ~are_constant(found)
+    if hidden.any():
         return (
-            f"Columns {hidden[:5].tolist()} of X vary little beside their means, which "
-            "are not subtracted where X is sparse. Put a StandardScaler before them, "
-            "or pass X as a dense array (sparse_threshold=0 in a ColumnTransformer)."
+            f"Columns {columns[hidden][:5].tolist()} of X vary little beside their "
+            "means, which are not subtracted where X is sparse. Put a StandardScaler "
+            "before these columns while they are dense, or pass all of X as a dense "
+            "array (sparse_threshold=0 in a ColumnTransformer)."
         )
 
 

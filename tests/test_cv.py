@@ -35,6 +35,7 @@ from skmlp import (
     MomentumMLPClassifierCV,
     to_sklearn,
 )
+from skmlp._cv import choose
 from skmlp._training import train
 
 ALPHAS = [3.0, 0.1, 1.0]
@@ -212,6 +213,7 @@ def test_ecosystem(iris, fitted):
     exported = to_sklearn(fitted)
     assert_allclose(exported.predict_proba(X), fitted.predict_proba(X), rtol=1e-9)
     display = LossCurveDisplay.from_estimator(fitted)
+    assert display.score_names == ["negative loss"]  # what early stopping monitors
     assert_array_equal(display.lines_[0].get_ydata(), fitted.loss_curve_)
     pipeline = make_pipeline(StandardScaler(), make()).fit(X, y)
     assert pipeline[-1].alpha_ in ALPHAS
@@ -324,7 +326,7 @@ def score_by(function):
 
 
 @pytest.mark.filterwarnings("ignore:alpha_=")
-@pytest.mark.filterwarnings("ignore:2 of 2 folds, with scores of nan")
+@pytest.mark.filterwarnings("ignore:Scores are nan in 2 of 2 folds")
 @pytest.mark.parametrize(
     ("function", "params", "alpha"),
     [
@@ -349,11 +351,15 @@ def test_folds_whose_scores_are_nan_do_not_count(iris):
         return np.nan if len(y) < 50 else -estimator.alpha
 
     cv = [*EVEN_AND_ODD, (np.arange(0, 150, 2), np.arange(1, 50, 2)), *ODD_AND_EVEN]
-    with pytest.warns(UserWarning, match="1 of 3 folds, with scores of nan") as said:
+    with pytest.warns(UserWarning, match="Scores are nan in 1 of 3 folds") as said:
         mlp = make(scoring=scorer, cv=cv).fit(*iris)
     assert said[0].filename == __file__
     assert (mlp.alpha_, mlp.best_score_) == (0.1, -0.1)
     assert_array_equal(np.isnan(mlp.scores_), [[False, True, False]] * 3)
+    # An alpha that diverged is not chosen, though it be in a fold that does not count.
+    scores = np.array([[-np.inf, -0.1], [np.nan, -0.5], [-0.6, -0.6]])
+    found, _ = choose(np.array([0.1, 0.75, 3.0]), scores, EVEN_AND_ODD * 2, False)
+    assert (found["alpha_"], found["best_score_"]) == (0.75, -0.5)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ def own_score(estimator, X, y):
     return estimator.score(X, y)
 
 
+class NamelessScorer:
+    __name__ = None
+
+    def __call__(self, estimator, X, y):
+        return estimator.score(X, y)
+
+
 @pytest.mark.parametrize(
     ("scoring", "name"),
     [
@@ -107,6 +114,7 @@ def own_score(estimator, X, y):
         ("f1_macro", "f1_macro"),
         (own_score, "own_score"),
         (lambda *data: own_score(*data), "score"),
+        (NamelessScorer(), "score"),
     ],
 )
 def test_scores_and_the_epoch_that_they_chose(iris, scoring, name):

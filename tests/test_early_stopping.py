@@ -177,11 +177,12 @@ def test_a_score_of_nan_is_no_improvement(split):
     mlp.set_params(scoring=lambda *_: next(scores)).fit(X, y, **data)
     assert mlp.stop_reason_ == "early_stopping"
     assert (mlp.n_iter_, mlp.best_iter_, mlp.best_validation_score_) == (6, 2, 0.6)
-    mlp.set_params(scoring=lambda *_: np.nan)
-    with pytest.warns(ConvergenceWarning, match="gave no number above -inf") as seen:
-        mlp.fit(X, y, **data)
-    assert len(seen) == 1
-    assert mlp.best_iter_ is None
+    for useless in np.nan, -np.inf:
+        mlp.set_params(scoring=lambda *_, score=useless: score)
+        with pytest.warns(ConvergenceWarning, match="no number above -inf") as seen:
+            mlp.fit(X, y, **data)
+        assert len(seen) == 1
+        assert mlp.best_iter_ is None
 
 
 def test_scorers_find_numpys_error_state_as_the_caller_left_it(split):

@@ -99,20 +99,25 @@ def test_outlying_sparse_features_are_brought_to_the_usual_size(rng):
         assert_allclose(scale[column] / scale[0], size, rtol=1e-10)
 
 
-def test_sparse_features_that_their_means_hide_are_remarked(wine, rng):
-    """As years beside one-hot columns are; not zeros and ones, counts, or amounts."""
-    X, y = np.eye(9)[rng.randint(0, 9, 200)], np.arange(200) % 2
-    usual = np.c_[X, np.ones(200), rng.poisson(9, 200), rng.lognormal(9, 1, 200)]
+def test_sparse_features_that_their_means_hide_are_remarked(rng, monkeypatch):
+    """As years beside one-hot columns are; not constants, counts, amounts, or what is
+    0 in a row."""
+    monkeypatch.setattr("skmlp._scaling.BLOCK_ELEMENTS", 2**9)
+    years, near = rng.randint(1990, 2020, 200), rng.uniform(9.5, 10, 200)
+    usual = np.c_[np.eye(9)[rng.randint(0, 9, 200)], np.full(200, 0.1), np.ones(200)]
+    usual = np.c_[usual, rng.poisson(9, 200), rng.lognormal(9, 1, 200), near]
+    usual[7, -1] = 0
+    y = (years > 2005).astype(int)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        short().fit(csr_array(usual), y)
-        years = np.c_[usual, rng.randint(1990, 2020, 200)]
-        short().fit(years, y)
-        short(standardize=False, max_iter=1).fit(csr_array(years), y)
-        with pytest.raises(
-            ConvergenceWarning, match=r"Columns \[12\] of X vary little"
-        ):
-            short().fit(csr_array(years), y)
+        short().fit(csr_array(usual), usual[:, 0])
+        short(standardize=False, max_iter=1).fit(csr_array(np.c_[usual, near]), y)
+        for dtype in np.float64, np.float32:
+            hidden = np.c_[usual, years, -near].astype(dtype)
+            short().fit(hidden, y)
+            said = r"Columns \[14, 15\] of X vary little"
+            with pytest.raises(ConvergenceWarning, match=said):
+                MomentumMLPClassifier(random_state=0).fit(csr_array(hidden), y)
 
 
 @settings(max_examples=30, deadline=None)
