@@ -73,7 +73,7 @@ def test_a_dozen_validation_rows_choose_no_epoch_by_chance(name, scoring):
         )
         proba = mlp.fit(X_train, y_train).predict_proba(X_test)
         losses.append(log_loss(y_test, proba))
-    assert np.mean(losses) < 0.2
+    assert np.mean(losses) < 0.25
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, None])
