@@ -149,8 +149,7 @@ def to_sklearn(estimator):
 
 def training_parameters(estimator, names):
     """How the estimator was trained, in MLPClassifier's parameters of these names."""
-    shared = names & set(estimator.get_params(deep=False))
-    params = {name: getattr(estimator, name) for name in shared}
+    params = {x: getattr(estimator, x) for x in names if hasattr(estimator, x)}
     stored = estimator._training_state
     n_samples = round(stored["rows_seen"] / stored["n_iter"])  # epochs up to the best
     batch_size = batch_size_of(estimator.batch_size, n_samples)

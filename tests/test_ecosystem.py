@@ -11,7 +11,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmlp import MomentumMLPClassifier, MomentumMLPClassifierCV
+from skmlp import MomentumMLPClassifier, MomentumMLPClassifierCV, to_sklearn
 
 MLP = plain((10,), max_iter=60, random_state=0)
 TOOLS = {
@@ -40,7 +40,7 @@ def test_tool(iris, name):
 def test_a_subclass_with_parameters_of_its_own(base, iris):
     class Own(base):
         def __init__(self, max_iter=5, factor=2):
-            super().__init__(max_iter=max_iter, random_state=0)
+            super().__init__(max_iter=max_iter, momentum=0.8, random_state=0)
             self.factor = factor
 
         def fit(self, X, y):
@@ -49,3 +49,4 @@ def test_a_subclass_with_parameters_of_its_own(base, iris):
     own = clone(Own(factor=3)).fit(*iris)
     assert own.get_params() == {"max_iter": 5, "factor": 3}
     assert own.n_iter_ == 5
+    assert to_sklearn(own).momentum == 0.8
