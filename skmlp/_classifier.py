@@ -685,8 +685,10 @@ class MomentumMLPClassifier(
         new = getattr(state, name)[: state.n_new]
         if not new and not old:
             return None
-        if old is None or len(old) > before:  # cut at the best epoch
-            old = [np.nan] * before if old is None else old[:before]
+        if old is None:
+            old = [np.nan] * before
+        elif len(old) > before:  # cut at the best epoch
+            old = old[:before]
         new = new or [np.nan] * state.n_new
         return old + new if old else new  # no second copy of a long one
 

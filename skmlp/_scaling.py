@@ -144,7 +144,7 @@ def update(seen, X, sample_weight):
 def hidden_features(X, statistics):
     """What to say of sparse features that their means hide, or None: never 0, they vary
     by less than an OUTLYING-th of the mean, as years do beside one-hot columns."""
-    if statistics is None or not statistics.is_sparse:
+    if not statistics.is_sparse:
         return None
     columns = np.flatnonzero(statistics.first > 1 - 1e-9)
     if columns.size == 0:
